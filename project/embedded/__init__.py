@@ -1,0 +1,1 @@
+"""Database backend for the embedded PostgreSQL 18: ENGINE = "project.embedded"."""

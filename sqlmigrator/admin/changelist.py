@@ -1,0 +1,65 @@
+"""The rows of one page of the history, with the states of their files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest
+
+from sqlmigrator.admin.base import chosen_database
+from sqlmigrator.admin.filters import StateFilter
+from sqlmigrator.admin.labels import RowState
+from sqlmigrator.admin.reading import partial_plan, read_once, read_texts, record_of, scan_folder
+from sqlmigrator.admin.states import row_state
+from sqlmigrator.core.plan import Plan
+from sqlmigrator.exceptions import SqlMigratorError
+from sqlmigrator.runner import MigrationRunner
+
+_Row = Any  # a SchemaMigration with what is added here
+
+
+class HistoryList(ChangeList):
+    """Adds the state of each row on the page, and the longest duration on it."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows: list[_Row] = list(self.result_list)
+        states = self._states(request, rows)
+        slowest = max((row.execution_time_ms or 0 for row in rows), default=0)
+        for row in rows:
+            row.state = states.get(str(row.version), RowState.UNKNOWN)
+            row.slowest_ms = slowest
+        self.result_list = rows
+
+    def _states(self, request: HttpRequest, rows: list[_Row]) -> dict[str, RowState]:
+        if StateFilter.parameter_name in request.GET:
+            reading = read_once(request, chosen_database(request))
+            plan, error = reading.plan, reading.error
+        else:
+            plan, error = _plan_of(rows, chosen_database(request))
+        if plan is None:
+            if error is not None:
+                messages.warning(request, f"{error.message} {error.hint}")
+            return {}
+        entries = {entry.record.version: entry for entry in plan.entries if entry.record}
+        return {str(row.version): row_state(entries.get(str(row.version))) for row in rows}
+
+    def url_for_result(self, result: Any) -> str:
+        model_admin: Any = self.model_admin
+        database = result._state.db or ""
+        url: str = model_admin.migration_url(str(result.version), database)
+        return url
+
+
+def _plan_of(rows: list[_Row], database: str) -> tuple[Plan | None, SqlMigratorError | None]:
+    """The plan of these rows alone, or why their files cannot be looked at."""
+    runner = MigrationRunner(database)
+    folder, error = scan_folder(runner.config)
+    if error is not None:
+        return None, error
+    records = [record_of(row) for row in rows]
+    numbers = {record.number for record in records if record.number is not None}
+    files = [text.file for text in read_texts(folder, numbers)]
+    return partial_plan(runner, folder, files, records), None

@@ -1,0 +1,197 @@
+"""What the pages know of a database: whole plans, and plans of a few versions.
+
+A whole plan reads every file and every row. For a large history it is kept until something it was
+made of changes, because making it takes longer than a page should.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+from sqlmigrator.conf import Config
+from sqlmigrator.core.content import read_content
+from sqlmigrator.core.files import Folder, MigrationFile, fingerprint, read_bytes, scan
+from sqlmigrator.core.history import AppliedRecord, Attempt, History, version_number
+from sqlmigrator.core.plan import Plan
+from sqlmigrator.exceptions import SqlMigratorError
+from sqlmigrator.models import SchemaMigration
+from sqlmigrator.runner import MigrationRunner
+
+_LARGE: Final = 1000  # entries of a plan that is worth keeping
+_ATTRIBUTE: Final = "sqlmigrator_reading"  # of a request
+# Git and Django's own migrations also bear on a plan, and are not looked at for each page.
+_LONGEST_KEPT: Final = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The plan of one database as it was `at` that time, or the error why there is none."""
+
+    database: str
+    at: datetime
+    plan: Plan | None = None
+    error: SqlMigratorError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A reading and what it was made of: the settings and the folder's files, the history."""
+
+    sources: tuple[object, ...]
+    reading: Reading
+
+
+_kept: dict[str, _Kept] = {}
+
+
+def read(database: str) -> Reading:
+    """The whole plan of `database`. Never raises SqlMigratorError."""
+    now = timezone.now()
+    try:
+        runner = MigrationRunner(database)
+        history = runner.backend.history()
+        sources = (runner.config, _signature(runner.config.directory), history)
+        known = _kept.get(database)
+        if known and known.sources == sources and now - known.reading.at < _LONGEST_KEPT:
+            return known.reading
+        plan = runner.plan(runner.discover(history), history)
+    except SqlMigratorError as error:
+        return Reading(database, now, error=error)
+    reading = Reading(database, now, plan=plan)
+    if len(plan.entries) >= _LARGE:
+        _kept[database] = _Kept(sources, _without_contents(reading))
+    else:
+        _kept.pop(database, None)
+    return reading
+
+
+def read_once(request: HttpRequest, database: str) -> Reading:
+    """Like read(), but once for a request."""
+    reading: Reading | None = getattr(request, _ATTRIBUTE, None)
+    if reading is None:
+        reading = read(database)
+        setattr(request, _ATTRIBUTE, reading)
+    return reading
+
+
+def _without_contents(reading: Reading) -> Reading:
+    """The reading without the text of its files, which may be large."""
+    plan = reading.plan
+    assert plan is not None
+    pending = tuple(
+        replace(entry, file=replace(entry.file, _content=None)) if entry.file else entry
+        for entry in plan.pending
+    )
+    light = {entry.filename: entry for entry in pending}
+    entries = tuple(light.get(entry.filename, entry) for entry in plan.entries)
+    folder = replace(
+        plan.folder,
+        files=tuple(
+            replace(file, _content=None) if file.statement_count is not None else file
+            for file in plan.folder.files
+        ),
+    )
+    return replace(reading, plan=replace(plan, pending=pending, entries=entries, folder=folder))
+
+
+def _signature(directory: Path) -> tuple[tuple[str, int, int], ...]:
+    found = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                stat = entry.stat()
+                found.append((entry.name, stat.st_mtime_ns, stat.st_size))
+    except OSError:
+        return ()  # making the plan says what is wrong with the folder
+    return tuple(sorted(found))
+
+
+# A few versions
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The bytes of a file, or the error why they cannot be read."""
+
+    file: MigrationFile
+    data: bytes = b""
+    error: SqlMigratorError | None = None
+
+
+def record_of(row: SchemaMigration) -> AppliedRecord:
+    """The row as the plan wants it; an integer column's version is text there too."""
+    return AppliedRecord(
+        version=str(row.version),
+        number=version_number(str(row.version)),
+        name=row.name,
+        applied_at=row.applied_at,
+        checksum=row.checksum,
+        execution_time_ms=row.execution_time_ms,
+        applied_by=row.applied_by,
+    )
+
+
+def read_texts(folder: Folder, numbers: Collection[int]) -> list[Text]:
+    """The files of `folder` that have one of `numbers`, each read once."""
+    return [_read_text(file) for file in folder.files if file.number in numbers]
+
+
+def _read_text(file: MigrationFile) -> Text:
+    try:
+        data = read_bytes(file.path)
+    except SqlMigratorError as error:
+        return Text(file, error=error)
+    checksum, text_checksum = fingerprint(data)
+    return Text(replace(file, checksum=checksum, text_checksum=text_checksum), data)
+
+
+def with_content(text: Text) -> MigrationFile:
+    """The file with its directives and findings."""
+    file = text.file
+    content = read_content(text.data, file=str(file.path), number=file.number)
+    return replace(
+        file,
+        directives=content.directives,
+        findings=tuple(replace(finding, version=file.version) for finding in content.findings),
+        statement_count=len(content.statements),
+    )
+
+
+def partial_plan(
+    runner: MigrationRunner,
+    folder: Folder,
+    files: Iterable[MigrationFile],
+    records: Iterable[AppliedRecord],
+    attempts: Iterable[Attempt] = (),
+) -> Plan:
+    """The plan of a few files and rows.
+
+    It is right for the versions of `files` that were read and their `records`. The highest file
+    of the folder, and the files of the other records, stand in it unread.
+    """
+    records = tuple(records)
+    chosen = {file.filename: file for file in files}
+    numbers = {record.number for record in records}
+    highest = folder.files[-1].number if folder.files else None
+    for file in folder.files:
+        if file.number in numbers or file.number == highest:
+            chosen.setdefault(file.filename, file)
+    few = Folder(folder.path, tuple(sorted(chosen.values(), key=lambda f: (f.number, f.name))))
+    history = History(schema="", exists=True, records=records, attempts=tuple(attempts))
+    return runner.plan(few, history)
+
+
+def scan_folder(config: Config) -> tuple[Folder, SqlMigratorError | None]:
+    """The names in the migrations folder; an empty folder and the error if it cannot be read."""
+    try:
+        return scan(config.directory), None
+    except SqlMigratorError as error:
+        return Folder(config.directory, ()), error

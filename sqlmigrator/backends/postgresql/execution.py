@@ -1,0 +1,494 @@
+"""Running a transactional file: one message, one transaction, with its rows. DESIGN 5.5 to 5.9.
+
+    BEGIN; SET LOCAL …; SET LOCAL sqlmigrator.token = …     the prefix
+    ;  the file  ;
+    constraints immediate; role and search_path as before    the suffix
+    fence; history row; journal row; COMMIT
+    the session as before                                    the reset
+
+The server parses all of it before it runs anything. A failing statement is named by counting
+the command tags before the error. Files with COPY data, or that RESET ALL, go statement by
+statement between the same prefix and suffix.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from psycopg import pq
+
+from sqlmigrator.backends.postgresql import journal, tracking
+from sqlmigrator.backends.postgresql.connection import Connection
+from sqlmigrator.backends.postgresql.lock import MigrationLock
+from sqlmigrator.backends.postgresql.observer import Watch
+from sqlmigrator.backends.postgresql.retry import Retries
+from sqlmigrator.backends.postgresql.tracking import Layout, quote_literal, quote_name
+from sqlmigrator.backends.postgresql.wire import FENCE, Reply, ServerError, ServerFailure
+from sqlmigrator.conf import Config
+from sqlmigrator.core.content import Content
+from sqlmigrator.core.files import MigrationFile
+from sqlmigrator.core.history import Action, AppliedRecord, AttemptState
+from sqlmigrator.core.script import Statement, locate
+from sqlmigrator.core.statements import is_reset_all
+from sqlmigrator.events import OnEvent, Stop
+from sqlmigrator.exceptions import Interrupted
+from sqlmigrator.results import AttemptFailed, Failure
+
+_JOIN: Final = b"\n;\n"  # a trailing -- comment must not swallow what follows
+_TOKEN_LOST: Final = f"{FENCE}the file ended the transaction or reset its settings"
+_ROW_LOST: Final = f"{FENCE}a trigger or rule on schema_migrations swallowed the history row"
+_LOCK_LOST: Final = f"{FENCE}the file dropped the migration lock"
+ROLLED_BACK: Final = "Nothing of it remains: the transaction was rolled back."
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A file to run, its content, and who does it."""
+
+    file: MigrationFile
+    content: Content
+    applied_by: str
+    removes: AppliedRecord | None = None  # the row of a rollback; None for a migration to apply
+
+    @property
+    def action(self) -> Action:
+        return Action.APPLY if self.removes is None else Action.ROLLBACK
+
+
+@dataclass(slots=True)
+class Context:
+    """What every execution needs; `layout` changes when the first file makes the table."""
+
+    connection: Connection
+    lock: MigrationLock
+    layout: Layout
+    config: Config
+    on_event: OnEvent
+    stop: Stop
+    statement_path: bool = False
+
+    def watch(self) -> Watch:
+        return Watch(self.connection, self.on_event, self.stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How one attempt of a transaction ended: times by file, or the error and where."""
+
+    times_ms: tuple[int, ...] = ()
+    error: ServerError | None = None
+    job: Job | None = None
+    statement: int | None = None
+    offset: int | None = None
+    persisted: bool = False
+
+    @property
+    def sqlstate(self) -> str:
+        return self.error.sqlstate if self.error else ""
+
+
+def run_transaction(context: Context, jobs: Sequence[Job]) -> tuple[int, ...]:
+    """Run `jobs` in one transaction, retrying while locks are in the way.
+
+    Returns the execution times in milliseconds. Raises AttemptFailed; the failure is in the
+    journal then, and nothing else of it in the database.
+    """
+    lock_timeout = jobs[0].content.directives.lock_timeout_ms
+    retries = Retries(context, lock_timeout)
+    layout = context.layout
+    while True:
+        watch = context.watch()
+        transaction = _Transaction(context, jobs, retries.lock_timeout_ms, watch)
+        try:
+            outcome = transaction.run()
+            if outcome.error is None:
+                return outcome.times_ms
+            context.layout = layout
+            roll_back(context)
+            if outcome.persisted or not retries.may_try_again(outcome.error, watch.blockers):
+                break
+        except BaseException as stopped:
+            context.layout = layout
+            roll_back(context)
+            if isinstance(stopped, Interrupted):
+                write_failure(context, transaction.job, _stopped(transaction.job, stopped))
+            raise
+    failure = describe_failure(outcome, retries.blockers)
+    raise AttemptFailed(write_failure(context, outcome.job or jobs[0], failure))
+
+
+class _Transaction:
+    """One attempt."""
+
+    def __init__(
+        self, context: Context, jobs: Sequence[Job], lock_timeout_ms: int, watch: Watch
+    ) -> None:
+        self.context = context
+        self.connection = context.connection
+        self.wire = context.connection.wire
+        self.jobs = jobs
+        self.job = jobs[0]
+        self.lock_timeout_ms = lock_timeout_ms
+        self.watch = watch
+        self.token = secrets.token_hex(8)
+
+    def run(self) -> Outcome:
+        try:
+            return self._run()
+        except ServerFailure as failure:
+            return Outcome(error=failure.error, job=self.job)
+
+    def _run(self) -> Outcome:
+        job = self.job
+        by_statement = self.context.statement_path or job.content.needs_statement_path
+        if len(self.jobs) == 1 and self.context.layout.exists and not by_statement:
+            return self._run_as_one_message(job)
+        return self._run_in_steps()
+
+    # One message
+
+    def _run_as_one_message(self, job: Job) -> Outcome:
+        begin, before = self._begin(job), len(self._locals(job)) + 1
+        tail = [*self._after(job, "pg_catalog.now()"), "COMMIT"]
+        baseline = self.connection.baseline
+        after = baseline.in_transaction_count - 1 + len(tail)
+        prefix = begin.encode() + _JOIN
+        suffix = _JOIN + "; ".join([*tail, baseline.reset]).encode()
+        reply = self.wire.send(b"".join((prefix, job.content.data, suffix)), self.watch)
+        total = len(job.content.statements)
+        committed = before + total + after
+        if reply.count < committed:
+            return self._failed(job, reply, reply.count - before, len(prefix))
+        resets = reply.count - committed
+        tag, _ = reply.tail[-1 - resets]
+        if tag != "COMMIT":
+            return Outcome(error=ServerError(f"COMMIT was answered by {tag}"), job=job)
+        if reply.error is not None:  # committed, but the session could not be set right again
+            self.connection.close()
+        return Outcome((_time(reply, resets),))
+
+    def _failed(self, job: Job, reply: Reply, index: int, prefix_length: int) -> Outcome:
+        """The outcome of a message that stopped at its `index`-th statement after the prefix."""
+        error = reply.error or ServerError("the server did not answer every statement")
+        statements = job.content.statements
+        offset = None
+        if error.position is not None:
+            offset = self._byte_offset(job.content.data, error.position - 1 - prefix_length)
+        # A syntax error comes before anything runs; its position alone says where it is.
+        if offset is not None and reply.count == 0:
+            index = sum(statement.start <= offset for statement in statements) - 1
+        if not 0 <= index < len(statements):
+            return self._outcome_after(job, error)
+        if offset is None or not 0 <= offset < len(job.content.data):
+            offset = statements[index].start
+        return Outcome(error=error, job=job, statement=index + 1, offset=offset)
+
+    def _byte_offset(self, data: bytes, characters: int) -> int:
+        """The byte at which the `characters`-th character (from 0) starts."""
+        if self.connection.counts_bytes or data.isascii():
+            return characters
+        return len(data.decode()[: max(0, characters)].encode())
+
+    # Steps
+
+    def _run_in_steps(self) -> Outcome:
+        times: list[int] = []
+        reply = self.wire.send(self._begin(self.jobs[0]).encode(), self.watch)
+        if reply.error is not None:
+            return Outcome(error=reply.error, job=self.jobs[0])
+        started = "pg_catalog.now()"  # no query yet: the file may start with SET TRANSACTION
+        for index, job in enumerate(self.jobs):
+            self.job = job
+            if index:
+                setup = "; ".join([self.connection.baseline.reset, *self._locals(job)])
+                self.connection.query(setup)
+                ((clock,),) = self.connection.query("SELECT pg_catalog.clock_timestamp()")
+                started = f"{quote_literal(clock)}::timestamptz"
+            failed = self._send_file(job) or self._look_at_table(job)
+            if failed is not None:
+                return failed
+            after = "; ".join(self._after(job, started))
+            reply = self.wire.send(after.encode(), self.watch)
+            if reply.error is not None:
+                return self._outcome_after(job, reply.error)
+            times.append(_time(reply))
+        reply = self.wire.send(b"COMMIT", self.watch)
+        if reply.error is not None:
+            return self._outcome_after(self.jobs[-1], reply.error)
+        self.connection.query(self.connection.baseline.reset)
+        return Outcome(tuple(times))
+
+    def _send_file(self, job: Job) -> Outcome | None:
+        """Send the statements one by one; None when all of them ran."""
+        data = memoryview(job.content.data)
+        for index, statement in enumerate(job.content.statements):
+            copy_data = data[slice(*statement.copy_data)] if statement.copy_data else None
+            reply = self.wire.send(job.content.text(statement), self.watch, copy_data)
+            if reply.error is not None:
+                offset = self._offset_in(job.content.data, statement, reply.error)
+                return Outcome(error=reply.error, job=job, statement=index + 1, offset=offset)
+            if self.wire.transaction_status != pq.TransactionStatus.INTRANS:
+                error = ServerError(_TOKEN_LOST)
+                return Outcome(
+                    error=error,
+                    job=job,
+                    statement=index + 1,
+                    offset=statement.start,
+                    persisted=True,
+                )
+            if is_reset_all(job.content.data, statement):
+                self.connection.query("; ".join(self._locals(job)))
+        return None
+
+    def _offset_in(self, data: bytes, statement: Statement, error: ServerError) -> int:
+        if error.position is None:
+            return statement.start
+        text = data[statement.start : statement.end]
+        return statement.start + self._byte_offset(text, error.position - 1)
+
+    def _look_at_table(self, job: Job) -> Outcome | None:
+        """Read the layout again where the file may have changed it; make table and view from the
+        shipped template if the first file did not.
+        """
+        if self.context.layout.exists and not job.content.names_history_table:
+            return None
+        schema = self.context.layout.schema
+        self.connection.query(self.connection.baseline.in_transaction)
+        layout = tracking.read_layout(self.connection.query, schema)
+        if not layout.exists and self.context.layout.exists:
+            error = ServerError(f"the file took {self.context.layout.table} away")
+            return Outcome(error=error, job=job)
+        if not layout.exists:
+            self.connection.query(f"SET LOCAL search_path = {quote_name(schema)}")
+            for statement in tracking.template_statements():
+                reply = self.wire.send(statement)
+                if reply.error is not None:
+                    return Outcome(error=reply.error, job=job)
+            layout = tracking.read_layout(self.connection.query, schema)
+        self.context.layout = layout
+        return None
+
+    # The runner's own statements
+
+    def _locals(self, job: Job) -> list[str]:
+        timeout = job.content.directives.statement_timeout_ms
+        if timeout is None:
+            timeout = self.context.config.statement_timeout_ms
+        return [
+            f"SET LOCAL lock_timeout = {self.lock_timeout_ms}",
+            f"SET LOCAL statement_timeout = {timeout}",
+            f"SET LOCAL sqlmigrator.token = '{self.token}'",
+        ]
+
+    def _begin(self, job: Job) -> str:
+        options = job.content.begin_options or self.connection.baseline.isolation
+        return "; ".join([f"BEGIN {options}".rstrip(), *self._locals(job)])
+
+    def _after(self, job: Job, started: str) -> list[str]:
+        """Session as before, fence, history row, journal row (which returns the time)."""
+        file, layout = job.file, self.context.layout
+        elapsed = f"(1000 * extract(epoch FROM pg_catalog.clock_timestamp() - {started}))::bigint"
+        total = len(job.content.statements)
+        return [
+            self.connection.baseline.in_transaction,
+            fence_sql(self.token, self.context.lock),
+            self._history_sql(job, elapsed),
+            journal.insert_sql(
+                layout,
+                version=file.version,
+                name=file.name,
+                checksum=file.checksum,
+                action=job.action,
+                state=AttemptState.DONE,
+                applied_by=job.applied_by,
+                done=total,
+                total=total,
+                started_at=started,
+                execution_time_ms=elapsed,
+            )
+            + f" RETURNING {written_sql(layout, file, job.removes is None)}",
+        ]
+
+    def _history_sql(self, job: Job, elapsed: str) -> str:
+        if job.removes is not None:
+            return tracking.delete_sql(self.context.layout, job.removes)
+        return tracking.record_sql(
+            self.context.layout,
+            version=job.file.version,
+            name=job.file.name,
+            checksum=job.file.checksum,
+            execution_time_ms=elapsed,
+            applied_by=job.applied_by,
+        )
+
+    def _outcome_after(self, job: Job, error: ServerError) -> Outcome:
+        """The outcome where the file ran, but not what comes after it."""
+        error = without_fence(error)
+        return Outcome(error=error, job=job, persisted=error.message == _TOKEN_LOST)
+
+
+def fence_sql(token: str, lock: MigrationLock) -> str:
+    """A SELECT that raises at run time unless this is still our transaction and our lock.
+
+    The casts fail on a text that is only known when they run: a constant would be folded, and
+    would raise, at plan time.
+    """
+    pid = "pg_catalog.pg_backend_pid()::text"
+    return (
+        "SELECT CASE WHEN pg_catalog.current_setting('sqlmigrator.token', true)"
+        f" IS DISTINCT FROM '{token}' THEN ('{_TOKEN_LOST} ' || {pid})::integer"
+        f" WHEN NOT {lock.is_held_sql()} THEN ('{_LOCK_LOST} ' || {pid})::integer ELSE 0 END"
+    )
+
+
+def written_sql(layout: Layout, file: MigrationFile, is_there: bool) -> str:
+    """The journal's execution_time_ms; raises at run time unless the history says what it should.
+
+    A trigger or a rule on schema_migrations could swallow the row.
+    """
+    version = tracking.version_literal(layout, file.version)
+    wrong = "NOT EXISTS" if is_there else "EXISTS"
+    return (
+        f"CASE WHEN {wrong} (SELECT FROM {layout.table} WHERE version = {version})"
+        f" THEN ('{_ROW_LOST} ' || pg_catalog.pg_backend_pid()::text)::integer"
+        " ELSE execution_time_ms END"
+    )
+
+
+def without_fence(error: ServerError) -> ServerError:
+    """The fence's own words, where the error is the fence's."""
+    for told in (_TOKEN_LOST, _LOCK_LOST, _ROW_LOST):
+        if told in error.message:
+            return ServerError(told)
+    return error
+
+
+def _time(reply: Reply, after: int = 0) -> int:
+    """The execution time that the journal's INSERT returned, `after` commands before the last."""
+    for _, rows in reversed(reply.tail[: len(reply.tail) - after]):
+        if rows:
+            return int(rows[-1][0] or 0)
+    return 0
+
+
+def roll_back(context: Context) -> None:
+    """End the attempt and bring the session back; a broken one is settled by the runner."""
+    connection = context.connection
+    if not connection.wire.is_broken:
+        if connection.wire.transaction_status != pq.TransactionStatus.IDLE:
+            connection.wire.send(b"ROLLBACK")
+        connection.query(connection.baseline.reset)
+
+
+def describe_failure(outcome: Outcome, blockers: tuple[str, ...]) -> Failure:
+    """The failure of a transactional attempt, for people."""
+    error, job = outcome.error, outcome.job
+    assert error is not None
+    assert job is not None
+    place = locate(job.content.data, outcome.offset) if outcome.offset is not None else None
+    message, advice = _explain(error, outcome)
+    remains = ROLLED_BACK
+    if outcome.persisted:
+        remains = (
+            "The file ended the runner's transaction, or reset its settings: what ran before that "
+            "may be in the database, and is not recorded."
+        )
+    return Failure(
+        version=job.file.version,
+        filename=job.file.filename,
+        file=str(job.file.path),
+        message=message,
+        remains=remains,
+        advice=advice,
+        sqlstate=error.sqlstate,
+        detail=error.detail,
+        hint=error.hint,
+        context=error.context,
+        statement=outcome.statement,
+        line=place.line if place else None,
+        column=place.column if place else None,
+        excerpt=place.excerpt if place else None,
+        blockers=blockers,
+    )
+
+
+ADVICE: Final = {
+    "25001": "Put the statement in a file of its own with `-- sqlmigrator: no-transaction`.",
+    "55P04": "Use the new enum value in a later migration: it must be committed first.",
+    "2D000": "Remove COMMIT and ROLLBACK from the procedure or DO block.",
+    "42501": "Grant the right to the role, or run as the owner of the object.",
+    "55P03": "Run again when the sessions named above are done, or end them.",
+    "40P01": "Run again when the sessions named above are done, or end them.",
+    "57014": "Raise the limit: `--statement-timeout`, or the directive statement_timeout.",
+    "53100": "Free disk space on the server, then run again.",
+}
+
+
+def _explain(error: ServerError, outcome: Outcome) -> tuple[str, str]:
+    advice = ADVICE.get(error.sqlstate, "Correct the file, then run `manage.py migrate_apply`.")
+    if error.sqlstate == "57014" and "timeout" not in error.message:
+        advice = "Somebody cancelled the statement: run `manage.py migrate_apply` again."
+    if outcome.persisted:
+        advice = (
+            "Remove the COMMIT, ROLLBACK or RESET ALL; look what is in the database, undo or "
+            "complete it by hand, then `manage.py migrate_mark`."
+        )
+    elif error.message == _LOCK_LOST:
+        advice = "Remove what drops advisory locks (pg_advisory_unlock_all, DISCARD ALL)."
+    message = error.message
+    if outcome.statement is None and error.sqlstate == "42501":
+        message = f"the migration ran, but its history row could not be written: {message}"
+    elif outcome.statement is None and error.sqlstate.startswith("23"):
+        message = f"a deferred constraint failed at the end of the file: {message}"
+    elif outcome.statement is None and error.sqlstate == "25006":
+        message = f"the file made its transaction read-only: {message}"
+    return message, advice
+
+
+def _stopped(job: Job, stopped: Interrupted) -> Failure:
+    """The failure of a file that a signal stopped, for the journal."""
+    return Failure(
+        version=job.file.version,
+        filename=job.file.filename,
+        file=str(job.file.path),
+        message=f"stopped by {signal.Signals(stopped.exit_code - 128).name}",
+        remains=ROLLED_BACK,
+        advice="Run `manage.py migrate_apply` again.",
+        sqlstate="57014",
+    )
+
+
+def write_failure(context: Context, job: Job, failure: Failure) -> Failure:
+    """Put the failure into the journal, after the rollback; return what is to be told of it."""
+    reason = f"blocked by {'; '.join(failure.blockers)}" if failure.blockers else None
+    sql = journal.insert_sql(
+        context.layout,
+        version=job.file.version,
+        name=job.file.name,
+        checksum=job.file.checksum,
+        action=job.action,
+        state=AttemptState.FAILED,
+        applied_by=job.applied_by,
+        total=len(job.content.statements),
+        sqlstate=failure.sqlstate or None,
+        error=failure.message,
+        line=failure.line,
+        reason=reason,
+    )
+    return journaled(context, sql, failure)
+
+
+def journaled(context: Context, sql: str, failure: Failure) -> Failure:
+    """Run the journal's `sql`; where that fails too (a full disk), say so in the failure."""
+    if context.connection.wire.is_broken:
+        return failure
+    try:
+        context.connection.query(sql)
+    except ServerFailure as error:
+        told = f"The attempt could not be put into the journal: {error.message}."
+        return replace(failure, remains=f"{failure.remains} {told}")
+    return failure

@@ -1,0 +1,102 @@
+"""The migration lock: a session-level advisory lock, polled, never waited for. DESIGN 5.4.
+
+A waiter that blocked inside pg_advisory_lock() would deadlock with CREATE INDEX CONCURRENTLY in
+the holder, which waits for every older snapshot; so would one that polls inside a transaction.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+import zlib
+from typing import Final
+
+from sqlmigrator.backends.postgresql.connection import Connection
+from sqlmigrator.backends.postgresql.tracking import TABLE
+from sqlmigrator.core.durations import format_duration
+from sqlmigrator.events import LockWaiting, OnEvent, Session, Stop, describe, query_head
+from sqlmigrator.exceptions import Interrupted, LockNotObtained
+
+LOCK_CLASS: Final = 0x53514C4D  # "SQLM": the first of the lock's two keys
+_POLL_SECONDS: Final = (0.5, 1.0)
+_TELL_EVERY: Final = 5.0
+
+_HOLDER: Final = """
+SELECT a.pid, a.usename, coalesce(a.client_hostname, host(a.client_addr), 'local socket'),
+       a.application_name, a.backend_start, a.query
+FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.classid = {key_class}
+  AND l.objid = {key} AND l.database = (
+      SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database())
+"""
+
+
+class MigrationLock:
+    """The lock for one bookkeeping schema of one database."""
+
+    def __init__(self, connection: Connection, schema: str) -> None:
+        self._connection = connection
+        name = f"{schema}.{TABLE}".encode()
+        self.key = zlib.crc32(name) & 0x7FFFFFFF  # advisory locks are per database already
+
+    def acquire(self, wait_ms: int, on_event: OnEvent, stop: Stop) -> None:
+        """Take the lock, waiting up to `wait_ms`.
+
+        Raises LockNotObtained naming the holder, Interrupted when stopped while waiting.
+        """
+        started = told = time.monotonic()
+        first = True
+        while not self._try():
+            waited = time.monotonic() - started
+            if stop.signal_number is not None:
+                raise Interrupted(stop.signal_number, "Stopped while waiting for the lock.")
+            if first or time.monotonic() - told >= _TELL_EVERY:
+                told, first = time.monotonic(), False
+                on_event(LockWaiting(self.holder(), round(waited * 1000)))
+            left = wait_ms / 1000 - waited
+            if left <= 0:
+                raise self._not_obtained(wait_ms)
+            _pause(min(random.uniform(*_POLL_SECONDS), left), stop)
+
+    def release_sql(self) -> str:
+        """The statement that gives the lock back."""
+        return f"SELECT pg_catalog.pg_advisory_unlock({LOCK_CLASS}, {self.key})"
+
+    def is_held_sql(self) -> str:
+        """An SQL condition: this backend holds the lock."""
+        return (
+            # What the view pg_locks selects from; planning the view costs 0.1 ms a migration.
+            "EXISTS (SELECT FROM pg_catalog.pg_lock_status() l WHERE l.locktype = 'advisory'"
+            f" AND l.classid = {LOCK_CLASS} AND l.objid = {self.key} AND l.objsubid = 2"
+            " AND l.granted AND l.pid = pg_catalog.pg_backend_pid())"
+        )
+
+    def holder(self) -> Session | None:
+        rows = self._connection.fetch(_HOLDER.format(key_class=LOCK_CLASS, key=self.key))
+        if not rows:
+            return None
+        pid, user, host, application, since, query = rows[0]
+        return Session(pid or 0, user, host, application, since, query_head(query))
+
+    def _try(self) -> bool:
+        ((taken,),) = self._connection.query(
+            f"SELECT pg_catalog.pg_try_advisory_lock({LOCK_CLASS}, {self.key})"
+        )
+        return taken == "t"
+
+    def _not_obtained(self, wait_ms: int) -> LockNotObtained:
+        holder = self.holder()
+        held = f" It is held by {describe(holder)}." if holder else ""
+        end = f" `SELECT pg_terminate_backend({holder.pid})` ends it." if holder else ""
+        return LockNotObtained(
+            f"The migration lock did not come free within {format_duration(wait_ms)}.{held}",
+            why="Two runners at once would apply migrations twice.",
+            hint=f"Wait for the other run, or pass a longer --lock-wait.{end}",
+        )
+
+
+def _pause(seconds: float, stop: Stop) -> None:
+    """Sleep in short steps, so that a signal is answered at once."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not stop.requested:
+        time.sleep(min(left, 0.1))

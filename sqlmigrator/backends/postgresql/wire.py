@@ -1,0 +1,288 @@
+"""Messages and results on one psycopg connection, below the level of cursors.
+
+The runner needs what a cursor hides: every result of a message with its command tag, the error's
+fields, and a moment now and then while the server works. Everything here is the simple query
+protocol (manual section 55.2.3): several statements in one message, `%` literal.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final, ParamSpec, TypeVar
+
+import psycopg
+from psycopg import pq
+
+from sqlmigrator.backends.base import SessionLost
+from sqlmigrator.core.masking import mask_context, mask_detail, mask_message
+from sqlmigrator.exceptions import DatabaseRefused, Interrupted
+
+FENCE: Final = "sqlmigrator: "  # what the fence's own errors start with
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# admin_shutdown (pg_terminate_backend), and a session that we closed before sending anything.
+_ENDED_FROM_OUTSIDE: Final = ("57P01", "08003")
+_TICK: Final = 0.1  # seconds between looks at the stop flag
+_TAIL: Final = 24  # more than the statements that the runner adds after a file
+_COPY_CHUNK: Final = 1 << 18
+_CANCEL_PATIENCE: Final = 1.5  # seconds for the server to answer a cancel request
+
+
+@dataclass(frozen=True, slots=True)
+class ServerError:
+    """The fields of an ErrorResponse (manual section 55.8), row values blanked out."""
+
+    message: str
+    sqlstate: str = ""
+    detail: str = ""
+    hint: str = ""
+    context: str = ""
+    position: int | None = None
+
+
+class ConnectionBroken(SessionLost):
+    """The session ended under us; `error` is the server's last word, if there was one."""
+
+    def __init__(self, error: ServerError) -> None:
+        super().__init__(f"The connection was lost: {error.message}.")
+        self.error = error
+        self.sqlstate = error.sqlstate
+        self.may_run_again = error.sqlstate in _ENDED_FROM_OUTSIDE
+
+
+Rows = tuple[tuple[str | None, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back for one message: `count` completed commands, then maybe an error.
+
+    `tail` holds the command tags and rows of the last of them; the answers of a large file's
+    statements are not kept.
+    """
+
+    count: int
+    tail: tuple[tuple[str, Rows], ...]
+    error: ServerError | None = None
+
+    @property
+    def sqlstate(self) -> str:
+        return self.error.sqlstate if self.error else ""
+
+
+class _Answer:
+    """What has come back so far of a message; it outlives the exception that stops the reading."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.tail: deque[tuple[str, Rows]] = deque(maxlen=_TAIL)
+        self.error: ServerError | None = None
+
+
+OnTick = Callable[[], None]
+
+
+def _nothing() -> None:
+    """The OnTick of messages that are over at once."""
+
+
+class Wire:
+    """Sends messages on `connection` (autocommit) and reads all of the answer."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self.connection = connection
+        self.pgconn = connection.pgconn
+
+    @property
+    def transaction_status(self) -> pq.TransactionStatus:
+        return pq.TransactionStatus(self.pgconn.transaction_status)
+
+    @property
+    def is_broken(self) -> bool:
+        return self.connection.closed or self.pgconn.status != pq.ConnStatus.OK
+
+    def send(
+        self, message: bytes, on_tick: OnTick = _nothing, copy_data: memoryview | None = None
+    ) -> Reply:
+        """Send one message and wait for its end; `copy_data` feeds a COPY … FROM STDIN.
+
+        `on_tick` is called about ten times a second while the server works; what it raises
+        stops the message: the statement is cancelled at the server, then the exception goes on.
+        Where all of the message was done before the cancel arrived, Interrupted is left to the
+        next call. Raises ConnectionBroken when the session ends.
+        """
+        if self.connection.closed:
+            raise ConnectionBroken(ServerError("the session was closed", "08003"))
+        answer = _Answer()
+        try:
+            self._call(self.pgconn.send_query, message)
+            self._collect(answer, on_tick, copy_data)
+        except ConnectionBroken:
+            raise
+        except Interrupted as stopped:
+            self._cancel(answer)
+            stopped.settled = not self.is_broken
+            if self.is_broken or answer.error is not None:
+                raise
+        except BaseException:
+            self._cancel(answer)
+            raise
+        return Reply(answer.count, tuple(answer.tail), answer.error)
+
+    def query(self, sql: str) -> list[tuple[str | None, ...]]:
+        """Run bookkeeping SQL and return the last result's rows, as text. Raises ServerFailure."""
+        reply = self.send(sql.encode())
+        if reply.error is not None:
+            raise ServerFailure(reply.error)
+        return list(reply.tail[-1][1]) if reply.tail else []
+
+    def _collect(
+        self, answer: _Answer, on_tick: OnTick, copy_data: memoryview | None = None
+    ) -> None:
+        try:
+            for result in self._results(on_tick):
+                status = result.status
+                if status == pq.ExecStatus.COPY_IN:
+                    self._copy_in(copy_data, on_tick)
+                    copy_data = None
+                elif status == pq.ExecStatus.COPY_OUT:
+                    self._discard_copy_out(on_tick)
+                elif status == pq.ExecStatus.FATAL_ERROR:
+                    answer.error = answer.error or server_error(result)
+                else:
+                    # Extra results of rewrite rules carry no tag and are not statements.
+                    if tag := result.command_status:
+                        answer.count += 1
+                        answer.tail.append((tag.decode(), _rows(result)))
+        except ConnectionBroken as broken:  # the server's last words come before the end
+            raise ConnectionBroken(answer.error or broken.error) from None
+        if self.is_broken:
+            raise ConnectionBroken(answer.error or self._last_words())
+
+    def _results(self, on_tick: OnTick) -> Iterator[pq.abc.PGresult]:
+        self._flush(on_tick)
+        while True:
+            while self._call(self.pgconn.is_busy):
+                self._wait(selectors.EVENT_READ, on_tick)
+                self._call(self.pgconn.consume_input)
+            result = self.pgconn.get_result()
+            if result is None:
+                return
+            yield result
+            if result.status == pq.ExecStatus.FATAL_ERROR and self.is_broken:
+                return
+
+    def _flush(self, on_tick: OnTick) -> None:
+        while self._call(self.pgconn.flush):
+            ready = self._wait(selectors.EVENT_READ | selectors.EVENT_WRITE, on_tick)
+            if ready & selectors.EVENT_READ:
+                self._call(self.pgconn.consume_input)
+
+    def _wait(self, events: int, on_tick: OnTick) -> int:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.pgconn.socket, events)
+            while True:
+                if ready := selector.select(_TICK):
+                    return ready[0][1]
+                on_tick()
+
+    def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call libpq; its failure means that the connection is gone."""
+        try:
+            return function(*args, **kwargs)
+        except psycopg.OperationalError:
+            raise ConnectionBroken(self._last_words()) from None
+
+    def _last_words(self) -> ServerError:
+        text = self.pgconn.get_error_message().strip().splitlines()
+        return ServerError(text[0] if text else "the connection to the server was lost", "08006")
+
+    def _copy_in(self, data: memoryview | None, on_tick: OnTick) -> None:
+        if data is None:
+            self.pgconn.put_copy_end(b"the file holds no data for this COPY")
+        else:
+            for start in range(0, len(data), _COPY_CHUNK):
+                while self._call(self.pgconn.put_copy_data, data[start : start + _COPY_CHUNK]) == 0:
+                    self._wait(selectors.EVENT_WRITE, on_tick)
+                self._flush(on_tick)
+                on_tick()
+            self._call(self.pgconn.put_copy_end)
+        self._flush(on_tick)
+
+    def _discard_copy_out(self, on_tick: OnTick) -> None:
+        while True:
+            length, _ = self._call(self.pgconn.get_copy_data, 1)
+            if length == 0:
+                self._wait(selectors.EVENT_READ, on_tick)
+                self._call(self.pgconn.consume_input)
+            elif length < 0:
+                return
+
+    def _cancel(self, answer: _Answer) -> None:
+        """Cancel the running statement and read what is left of the answer.
+
+        A server that does not answer in time loses the connection instead: it notices
+        (client_connection_check_interval) and rolls back.
+        """
+        try:
+            self.connection.cancel_safe(timeout=_CANCEL_PATIENCE)
+            give_up = time.monotonic() + _CANCEL_PATIENCE
+            self._collect(answer, lambda: _give_up_after(give_up))
+        except (psycopg.Error, ConnectionBroken, TimeoutError):
+            self.connection.close()
+
+
+def _give_up_after(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise TimeoutError
+
+
+class ServerFailure(DatabaseRefused):
+    """The server refused a statement; `error` has its fields."""
+
+    def __init__(self, error: ServerError) -> None:
+        super().__init__(error.message, hint=error.hint)
+        self.error = error
+
+
+def _rows(result: pq.abc.PGresult) -> Rows:
+    # Only the bookkeeping's own answers are read; a file's SELECT may be large and is dropped.
+    if result.ntuples == 0 or result.ntuples > 1000:
+        return ()
+    return tuple(
+        tuple(_text(result.get_value(row, column)) for column in range(result.nfields))
+        for row in range(result.ntuples)
+    )
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode(errors="replace")
+
+
+def server_error(result: pq.abc.PGresult) -> ServerError:
+    """The error's fields, with values of data rows blanked out."""
+
+    def field(name: pq.DiagnosticField) -> str:
+        return (result.error_field(name) or b"").decode(errors="replace")
+
+    sqlstate = field(pq.DiagnosticField.SQLSTATE)
+    position = field(pq.DiagnosticField.STATEMENT_POSITION)
+    message = field(pq.DiagnosticField.MESSAGE_PRIMARY)
+    if FENCE in message:  # the runner's own words, told by a cast that fails
+        return ServerError(message, sqlstate)
+    if not message:
+        message = result.get_error_message().strip().splitlines()[0]
+    return ServerError(
+        message=mask_message(message, sqlstate),
+        sqlstate=sqlstate,
+        detail=mask_detail(field(pq.DiagnosticField.MESSAGE_DETAIL), sqlstate),
+        hint=field(pq.DiagnosticField.MESSAGE_HINT),
+        context=mask_context(field(pq.DiagnosticField.CONTEXT)),
+        position=int(position) if position else None,
+    )

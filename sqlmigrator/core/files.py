@@ -1,0 +1,216 @@
+"""Migration files: names, versions, bytes and checksums. DESIGN section 2."""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Final
+
+from sqlmigrator.core import findings as rules
+from sqlmigrator.core.directives import NO_DIRECTIVES, Directives
+from sqlmigrator.core.findings import Finding
+from sqlmigrator.exceptions import ConfigurationError, SqlMigratorError
+
+# Reading SQL is imported when there is SQL to read: with nothing pending there is none.
+if TYPE_CHECKING:
+    from sqlmigrator.core.content import Content
+
+REVERSE_SUFFIX: Final = ".down.sql"
+_MIGRATION_NAME: Final = re.compile(r"(\d{3,})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql", re.ASCII)
+_REVERSE_NAME: Final = re.compile(r"(\d{3,})_([a-z0-9]+(?:_[a-z0-9]+)*)\.down\.sql", re.ASCII)
+# Larger files are read again when they are applied instead of being kept in memory.
+_KEEP_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationFile:
+    """One NNN_name.sql. `number` is what versions are compared by; `version` is its digits.
+
+    `checksum` is the SHA-256 (hex) of the file's bytes, `text_checksum` that of the text without
+    BOM and with LF line ends; both are "" until the file is read. `directives`, `findings` and
+    `statement_count` are filled where the content was asked for.
+    """
+
+    path: Path
+    version: str
+    number: int
+    name: str
+    reverse: Path | None = None
+    checksum: str = ""
+    text_checksum: str = ""
+    directives: Directives = NO_DIRECTIVES
+    findings: tuple[Finding, ...] = ()
+    statement_count: int | None = None
+    _content: Content | None = None
+
+    @property
+    def filename(self) -> str:
+        return self.path.name
+
+    def content(self) -> Content:
+        """The file's content, from memory or read again.
+
+        Raises SqlMigratorError when the file no longer holds what its checksum was taken of.
+        """
+        if self._content is not None:
+            return self._content
+        from sqlmigrator.core.content import read_content
+
+        data = read_bytes(self.path)
+        if fingerprint(data)[0] != self.checksum:
+            raise SqlMigratorError(
+                f"{self.path} was changed while the run was going on; it was not applied.",
+                hint="Run `manage.py migrate_check`, then apply again.",
+            )
+        return read_content(data, file=str(self.path), number=self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A migrations folder: its migrations by number and name, and what else holds SQL there."""
+
+    path: Path
+    files: tuple[MigrationFile, ...]
+    misnamed: tuple[str, ...] = ()
+    strays: tuple[str, ...] = ()
+    subfolders: tuple[str, ...] = ()
+    lone_reverses: tuple[str, ...] = ()
+
+
+def scan(directory: Path) -> Folder:
+    """Read the names in `directory`, nothing else. Raises ConfigurationError if it cannot."""
+    names, subfolders = _names(directory)
+    files, reverses = [], {}
+    misnamed, strays = [], []
+    for name in names:
+        if match := _MIGRATION_NAME.fullmatch(name):
+            files.append(MigrationFile(directory / name, match[1], int(match[1]), match[2]))
+        elif _REVERSE_NAME.fullmatch(name):
+            reverses[name] = directory / name
+        elif name[0].isascii() and name[0].isdigit():
+            misnamed.append(name)
+        else:
+            strays.append(name)
+    files.sort(key=lambda file: (file.number, file.name, file.version))
+    paired = []
+    for file in files:
+        reverse = reverses.pop(file.filename.removesuffix(".sql") + REVERSE_SUFFIX, None)
+        paired.append(file if reverse is None else replace(file, reverse=reverse))
+    return Folder(
+        directory,
+        tuple(paired),
+        tuple(misnamed),
+        tuple(strays),
+        tuple(subfolders),
+        tuple(reverses),
+    )
+
+
+def _names(directory: Path) -> tuple[list[str], list[str]]:
+    """Sorted names of the .sql files, and of the sub-folders that hold some."""
+    names, subfolders = [], []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.name.lower().endswith(".sql"):
+                    names.append(entry.name)  # whatever it is: reading says what is wrong with it
+                elif _holds_sql(Path(entry.path)):
+                    subfolders.append(entry.name)
+    except OSError as error:
+        what = "does not exist" if isinstance(error, FileNotFoundError) else "cannot be read"
+        reason = "" if isinstance(error, FileNotFoundError) else f" ({error.strerror})"
+        raise ConfigurationError(
+            f"The migrations folder {directory} {what}{reason}.",
+            hint='Create it, set SQLMIGRATOR["DIRECTORY"], or pass --directory.',
+        ) from None
+    return sorted(names), sorted(subfolders)
+
+
+def _holds_sql(path: Path) -> bool:
+    """Whether `path` is a folder with .sql files in it."""
+    try:
+        return path.is_dir() and any(
+            entry.name.lower().endswith(".sql") for entry in path.iterdir()
+        )
+    except OSError:
+        return False
+
+
+def discover(directory: Path, *, needs_content: Callable[[MigrationFile], bool]) -> Folder:
+    """Read every migration in `directory` and take its checksums.
+
+    The content (statements, directives, findings) is read of the files for which
+    `needs_content`, given the file with its checksums, answers True, and of duplicates.
+    """
+    folder = scan(directory)
+    holders = Counter(file.number for file in folder.files)
+
+    def is_wanted(file: MigrationFile) -> bool:
+        return needs_content(file) or holders[file.number] > 1
+
+    return replace(folder, files=tuple(_read(file, is_wanted) for file in folder.files))
+
+
+def _read(file: MigrationFile, needs_content: Callable[[MigrationFile], bool]) -> MigrationFile:
+    try:
+        data = read_bytes(file.path)
+    except SqlMigratorError as error:
+        finding = Finding(
+            rule=rules.UNREADABLE,
+            message=error.message,
+            hint=error.hint,
+            version=file.version,
+            file=str(file.path),
+        )
+        return replace(file, findings=(finding,))
+    checksum, text_checksum = fingerprint(data)
+    # Not replace(): it costs more than reading a small file, and there may be 10,000.
+    file = MigrationFile(
+        file.path, file.version, file.number, file.name, file.reverse, checksum, text_checksum
+    )
+    if not needs_content(file):
+        return file
+    from sqlmigrator.core.content import read_content
+
+    content = read_content(data, file=str(file.path), number=file.number)
+    return replace(
+        file,
+        directives=content.directives,
+        findings=tuple(replace(finding, version=file.version) for finding in content.findings),
+        statement_count=len(content.statements),
+        _content=content if len(data) <= _KEEP_BYTES else None,
+    )
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of `path`. Raises SqlMigratorError, with the reason, where it cannot be read."""
+    try:
+        if not S_ISREG(path.stat().st_mode):  # a pipe or a device might never end
+            raise SqlMigratorError(
+                f"{path} cannot be read: it is not a regular file.",
+                hint="Replace it by a file, or move it out of the folder.",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        raise SqlMigratorError(
+            f"{path} cannot be read: {error.strerror}.",
+            hint="Check the file and its permissions.",
+        ) from None
+
+
+def fingerprint(data: bytes) -> tuple[str, str]:
+    """SHA-256 (hex) of the bytes, and of the text without BOM and with LF line ends."""
+    checksum = hashlib.sha256(data).hexdigest()
+    if b"\r\n" not in data and not data.startswith(codecs.BOM_UTF8):
+        return checksum, checksum
+    text = data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
+    return checksum, hashlib.sha256(text).hexdigest()

@@ -1,0 +1,36 @@
+"""Filters of the admin's templates."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext
+
+register = template.Library()
+_CODE: Final = re.compile(r"`([^`]+)`")
+
+
+@register.filter
+def code(text: object) -> SafeString:
+    """`text` with what stands between backquotes as code: "Run `this`."."""
+    parts = _CODE.split(str(text))
+    return format_html_join(
+        "",
+        "{}",
+        ((format_html("<code>{}</code>", p) if i % 2 else p,) for i, p in enumerate(parts)),
+    )
+
+
+@register.filter
+def ago(when: datetime) -> str:
+    """How long ago `when` was: "3 hours ago"."""
+    if timezone.is_naive(when):
+        when = when.replace(tzinfo=UTC)
+    return gettext("%s ago") % timesince(when)

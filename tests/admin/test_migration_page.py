@@ -1,0 +1,230 @@
+"""The page of one migration."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from html import unescape
+
+import pytest
+from django.test import Client
+from django.utils.html import strip_tags
+
+from sqlmigrator.admin.sqltext import decode, difference, listing
+from sqlmigrator.conf import get_config
+from sqlmigrator.results import MigrationFailed
+from sqlmigrator.runner import MigrationRunner
+from tests.admin import scenes
+from tests.factories import SchemaMigrationFactory
+from tests.support import ROOT, Database, Folder
+
+SITE = "/admin/sqlmigrator/schemamigration/"
+
+
+def page(client: Client, version: str) -> str:
+    """The page's HTML."""
+    response = client.get(f"{SITE}{version}/change/")
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def text_of(html: str) -> str:
+    """What people read of it, on one line."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", html)).split())
+
+
+def test_an_applied_migration(boss: Client, database: Database, folder: Folder) -> None:
+    scenes.apply_example(folder)
+    html = page(boss, "007")
+    text = text_of(html)
+    checksum = hashlib.sha256(
+        (folder.path / "007_index_open_requests.sql").read_bytes()
+    ).hexdigest()
+    assert "applied It ran here, and the file is still what ran." in text
+    assert f"Checksum of the row {checksum} Checksum of the file {checksum}" in text
+    assert "Statements 2 Directives no-transaction" in text
+    assert '<span class="k">CREATE</span>' in html
+    assert "-- sqlmigrator: no-transaction" in text
+    assert re.search(r"done apply .* by \S+, \d+ ms, 2 of 2 statements", text)
+    # The breadcrumbs are Django's.
+    assert "Home › SQL migrations › Applied migrations › 007 index_open_requests" in text
+
+
+def test_a_changed_migration_shows_the_difference(
+    boss: Client, database: Database, trouble: Folder
+) -> None:
+    html = page(boss, "003")
+    text = text_of(html)
+    assert "changed It ran here, but the file was changed afterwards." in text
+    assert "migrate_mark --accept-checksum 003 --reason" in text
+    assert "- body text NOT NULL, + body text NOT NULL DEFAULT ''," in text
+    assert "Lines with - ran here; lines with + are in the file now." in text
+
+
+def test_a_changed_migration_outside_git_says_so(
+    boss: Client, database: Database, folder: Folder
+) -> None:
+    scenes.apply_example(folder)
+    scenes.edit(folder.path / "003_create_messages.sql", "body text", "content text")
+    text = text_of(page(boss, "003"))
+    assert "The text that ran here was not found in the file's git history" in text
+
+
+def test_a_failed_migration_marks_the_line(
+    boss: Client, database: Database, trouble: Folder
+) -> None:
+    html = page(boss, "008")
+    text = text_of(html)
+    assert "pending It has not run here." in text
+    assert re.search(r"The last attempt failed on .*, line 8 42703 column \"prioritty\"", text)
+    assert 'sqlmigrator-marked" id="008_add_priority.sql-8">' in html
+    assert 'Line 8 failed: 42703: column "prioritty" does not exist' in text
+    # Once the file is edited the line is no longer marked: another line may stand there.
+    scenes.edit(trouble.path / "008_add_priority.sql", "prioritty", "priority")
+    html = page(boss, "008")
+    assert "sqlmigrator-marked" not in html
+    assert "The last attempt failed on" in html
+
+
+def test_an_attempt_that_waited_for_a_lock_names_the_blocker(
+    boss: Client, database: Database, folder: Folder
+) -> None:
+    scenes.apply_example(folder)
+    folder.write("008_add_priority.sql", "ALTER TABLE requests ADD COLUMN priority integer;")
+    with database.connect(application_name="nightly report", autocommit=False) as reader:
+        reader.execute("LOCK TABLE requests IN ACCESS SHARE MODE")
+        config = get_config(lock_timeout_ms=3000, lock_budget_ms=100)
+        with pytest.raises(MigrationFailed):
+            MigrationRunner(config=config).apply()
+        reader.rollback()
+    text = text_of(page(boss, "008"))
+    assert "failed apply" in text
+    assert "55P03" in text
+    assert "canceling statement due to lock timeout" in text
+    assert re.search(r"blocked by .*nightly report", text)
+
+
+def test_a_duplicate_shows_both_files(boss: Client, database: Database, trouble: Folder) -> None:
+    text = text_of(page(boss, "005"))
+    assert "005_add_rounded_to_quantity.sql conflicting It has not run here" in text
+    assert "005_add_unread_tracking.sql applied It ran here" in text
+    assert "Duplicate migration version 005" in text
+
+
+def test_a_missing_one_an_out_of_order_one_and_a_renumbered_one(
+    boss: Client, database: Database, folder: Folder
+) -> None:
+    scenes.apply_example(folder)
+    path = folder.path
+    (path / "004_touch_requests.sql").rename(path / "011_touch_requests.sql")
+    (path / "002_create_requests.sql").unlink()
+    folder.write("0003_late.sql", "SELECT 1;\n")
+    (path / "003_create_messages.sql").unlink()
+    folder.write("000_first.sql", "SELECT 1;\n")
+    missing = text_of(page(boss, "002"))
+    assert "missing It ran here, but its file is no longer in the folder." in missing
+    assert "migrate_mark --unapplied 002" in missing
+    early = text_of(page(boss, "000"))
+    assert "out of order It has not run here, but a later migration has." in early
+    assert "000_first.sql is pending, but 007 is already applied" in early
+    moved = text_of(page(boss, "011"))
+    assert "conflicting It has not run here, and its number or its content is already" in moved
+    assert "011_touch_requests.sql is already applied as version 004" in moved
+    # A file whose number ran under another name: the row has no file of its own.
+    other = text_of(page(boss, "003"))
+    assert "0003_late.sql is not what ran here" in other
+    assert "003_create_messages.sql conflicting It ran here, but the file with this" in other
+
+
+def test_a_row_whose_version_is_no_number(boss: Client, database: Database, folder: Folder) -> None:
+    scenes.apply_example(folder)
+    SchemaMigrationFactory(version="037b", name="late")
+    assert "missing It ran here" in text_of(page(boss, "037b"))
+
+
+@pytest.mark.parametrize("version", ["777", "nothing", "_3Cscript_3E", "9" * 400])
+def test_an_unknown_version_is_404(
+    boss: Client, database: Database, folder: Folder, version: str
+) -> None:
+    scenes.apply_example(folder)
+    assert boss.get(f"{SITE}{version}/change/").status_code == 404
+
+
+def test_odd_files_are_shown_as_they_are(boss: Client, database: Database, folder: Folder) -> None:
+    folder.write("001_nul.sql", b"SELECT 1;\0\n</code><script>alert(1)</script>\n")
+    folder.write("002_latin.sql", b"SELECT '\xe9';\n")
+    folder.write("003_wrapped.sql", "\ufeffBEGIN;\r\nSELECT 1;\r\nCOMMIT;\r\n")
+    folder.write("004_long.sql", "SELECT 1;\n" * 40_000)
+    html = page(boss, "001")
+    assert "a NUL byte at offset 9" in html
+    assert "<script>alert" not in html
+    assert "not UTF-8: byte 0xe9 at offset 8" in page(boss, "002")
+    assert "The file BEGIN ; SELECT 1 ; COMMIT ;" in text_of(page(boss, "003"))
+    long = text_of(page(boss, "004"))
+    assert "of 40000 lines." in long
+    assert len(long) < 400_000
+
+
+# The text of files
+
+
+def test_the_lines_of_a_listing() -> None:
+    lines = listing(b"SELECT '<';\r\n\n-- end\n", {3: "here"}).lines
+    assert [unescape(strip_tags(line.html)) for line in lines] == ["SELECT '<';", "", "-- end"]
+    assert [line.note for line in lines] == ["", "", "here"]
+    assert [line.number for line in lines] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "a\n\n\n", "/* a\nb */\n'x\ny'\n$$\n;\n$$", "\n\n  a"])
+def test_a_listing_has_as_many_lines_as_the_text(text: str) -> None:
+    shown = listing(text.encode())
+    expected = text.removesuffix("\n").split("\n")
+    assert [unescape(strip_tags(line.html)) for line in shown.lines] == expected
+    assert shown.total == len(expected)
+
+
+def test_a_listing_can_be_cut() -> None:
+    shown = listing(b"a\n\nb\nc\n", most=2)
+    assert [str(line.html) for line in shown.lines] == ['<span class="n">a</span>', ""]
+    assert shown.total == 4
+    assert shown.is_cut
+
+
+def test_a_difference_has_its_place_and_context() -> None:
+    changes = difference(b"a\nb\nc\n", b"a\nB\nc\n")
+    assert changes is not None
+    assert [(change.kind, change.text) for change in changes] == [
+        ("place", "@@ -1,3 +1,3 @@"),
+        ("same", " a"),
+        ("removed", "-b"),
+        ("added", "+B"),
+        ("same", " c"),
+    ]
+    assert difference(b"a\r\n", b"a\n") == ()
+    assert difference(b"a\n" * 5000, b"b\n") is None
+
+
+def test_bytes_that_are_no_text_are_shown_all_the_same() -> None:
+    assert decode(b"\xef\xbb\xbfa\0\xff\r\n") == "a␀�"
+
+
+def test_without_pygments_the_text_is_plain() -> None:
+    code = (
+        "import sys; sys.modules['pygments'] = None\n"
+        "import django; django.setup()\n"
+        "from sqlmigrator.admin.sqltext import listing\n"
+        "print([str(line.html) for line in listing(b\"SELECT '<';\\n--x\").lines])"
+    )
+    environment = dict(os.environ) | {"DJANGO_SETTINGS_MODULE": "project.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+        cwd=ROOT,
+    )
+    assert done.stdout == "['SELECT &#x27;&lt;&#x27;;', '--x']\n"

@@ -1,0 +1,175 @@
+"""10,000 migrations: how many queries a page makes, and that it opens no file twice."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from sqlmigrator.runner import MigrationRunner
+from tests.admin import scenes
+from tests.admin.test_history import versions
+from tests.support import Database, Folder
+
+SITE = "/admin/sqlmigrator/"
+PAGES = (
+    "schemamigration/",
+    "schemamigration/?p=100",
+    "schemamigration/?q=500",
+    "schemamigration/?state=changed",
+    "schemamigration/?state=applied",
+    "schemamigration/?age=older&by=deploy",
+    "schemamigration/overview/",
+    "schemamigration/conflicts/",
+    "schemamigration/5000/change/",
+    "schemamigration/10001/change/",
+    "migrationattempt/",
+    "migrationattempt/?state=failed",
+)
+MOST_QUERIES = 12
+COUNT = 10_000
+
+_opened: Counter[str] | None = None
+
+
+def _listen(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _opened is not None and str(arguments[0]).endswith(".sql"):
+        _opened[os.path.basename(str(arguments[0]))] += 1  # noqa: PTH119
+
+
+@pytest.fixture(scope="session")
+def audit() -> None:
+    """Count what Python opens; such a hook cannot be taken away again."""
+    sys.addaudithook(_listen)
+
+
+@pytest.fixture
+def opened(audit: None) -> Iterator[Counter[str]]:
+    """The .sql files opened during the test, by name."""
+    global _opened
+    _opened = Counter()
+    yield _opened
+    _opened = None
+
+
+@pytest.fixture
+def many(database: Database, folder: Folder) -> Folder:
+    """10,000 files and as many rows; 00007 is changed, 00008 missing, 10001 pending."""
+    rows = []
+    for number in range(2, COUNT + 2):
+        version, text = f"{number:05d}", f"-- {number}\nCREATE TABLE t_{number} (id bigint);\n"
+        if number == 7:
+            text += "-- changed\n"
+        if number != 8:
+            folder.write(f"{version}_table_{number}.sql", text)
+        if number <= COUNT:
+            checksum = "0" * 64 if number == 7 else hashlib.sha256(text.encode()).hexdigest()
+            rows.append(f"{version}\ttable_{number}\t{checksum}\t{number % 90}\tdeploy\n")
+    folder.with_tracking()
+    MigrationRunner().apply(to="001")
+    columns = "version, name, checksum, execution_time_ms, applied_by"
+    with database.connect() as raw, raw.cursor() as cursor:
+        with cursor.copy(f"COPY schema_migrations ({columns}) FROM stdin") as copy:
+            copy.write("".join(rows))
+        cursor.execute(
+            "UPDATE schema_migrations SET applied_at = now() - interval '1 h' * (10000 - id)"
+        )
+        cursor.execute(
+            "INSERT INTO schema_migrations_log (version, name, action, state, statement_done,"
+            " statement_total, started_at, applied_by) SELECT version, name, 'apply', 'done', 1, 1,"
+            " applied_at, applied_by FROM schema_migrations WHERE version <> '001'"
+        )
+        cursor.execute("ANALYZE")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["boss", "viewer"])
+def test_pages_of_10000_migrations(
+    log_in: Callable[[str], Client], many: Folder, opened: Counter[str], name: str
+) -> None:
+    client = log_in(name)
+    told = {}
+    for page in PAGES:
+        for _ in range(3):  # cold, known to be large, kept
+            opened.clear()
+            with CaptureQueriesContext(connection) as queries:
+                assert client.get(SITE + page).status_code == 200
+            told[page] = max(told.get(page, 0), len(queries))
+            assert not [file for file, times in opened.items() if times > 1], page
+    assert {page: count for page, count in told.items() if count > MOST_QUERIES} == {}
+
+
+def test_a_kept_plan_is_made_anew_when_something_changes(
+    boss: Client, database: Database, many: Folder, opened: Counter[str]
+) -> None:
+    def found(state: str) -> list[str]:
+        return versions(boss, f"?state={state}")
+
+    assert found("changed") == ["00007"]
+    assert found("changed") == ["00007"]
+    opened.clear()
+    assert found("changed") == ["00007"]
+    assert not opened
+    # A row changes.
+    database.execute("UPDATE schema_migrations SET checksum = 'x' WHERE version = '00009'")
+    assert found("changed") == ["00009", "00007"]
+    # A file changes, one goes, one comes.
+    (many.path / "00011_table_11.sql").write_text("SELECT 'something else entirely';\n")
+    assert found("changed") == ["00011", "00009", "00007"]
+    (many.path / "00012_table_12.sql").unlink()
+    assert found("missing") == ["00012", "00008"]
+    overview = f"{SITE}schemamigration/overview/"
+    assert (
+        '<span class="sqlmigrator-number">1</span> Pending' in boss.get(overview).content.decode()
+    )
+    many.write("10002_more.sql", "SELECT 1;\n")
+    assert (
+        '<span class="sqlmigrator-number">2</span> Pending' in boss.get(overview).content.decode()
+    )
+    # An attempt begins and fails.
+    database.execute(
+        "INSERT INTO schema_migrations_log (version, name, action, state, statement_done,"
+        " statement_total) VALUES ('10002', 'more', 'apply', 'failed', 1, 2)"
+    )
+    assert "E014" in boss.get(f"{SITE}schemamigration/conflicts/").content.decode()
+
+
+def test_no_file_is_opened_twice_in_a_small_folder(
+    boss: Client, trouble: Folder, opened: Counter[str]
+) -> None:
+    for page in ("", "?state=changed", "overview/", "conflicts/", "003/change/", "005/change/"):
+        opened.clear()
+        assert boss.get(f"{SITE}schemamigration/{page}").status_code == 200
+        assert {file: times for file, times in opened.items() if times > 1} == {}, page
+
+
+def test_two_databases_on_the_overview(
+    log_in: Callable[[str], Client],
+    database: Database,
+    folder: Folder,
+    make_database: Callable[[], Database],
+    add_alias: Callable[..., None],
+    settings: Settings,
+) -> None:
+    scenes.apply_example(folder)
+    add_alias("reports", make_database())
+    settings.SQLMIGRATOR = {"DIRECTORY": folder.path, "DATABASES": {"reports": {}}}
+    client = log_in("boss")
+    with CaptureQueriesContext(connection) as queries:
+        client.get(f"{SITE}schemamigration/overview/")
+    assert len(queries) <= MOST_QUERIES
+
+
+def test_a_large_file_is_read_in_part(boss: Client, database: Database, folder: Folder) -> None:
+    folder.write("001_data.sql", "SELECT 1;\n" * 500_000)
+    page = boss.get(f"{SITE}schemamigration/001/change/")
+    assert len(page.content) < 4_000_000
+    assert "of 500000 lines." in page.content.decode()

@@ -1,0 +1,7 @@
+--
+-- PostgreSQL database dump
+--
+
+\restrict x0fQ
+
+SET a = 1;

@@ -1,0 +1,1 @@
+-- header;SELECT 1;-- a comment; ends with the lineSELECT 2 -- ;, 3;SELECT E'a''\';';

@@ -1,0 +1,19 @@
+CREATE FUNCTION begin() RETURNS trigger LANGUAGE plpgsql AS '
+BEGIN
+    RETURN new;
+END;
+';
+CREATE PROCEDURE "end"() LANGUAGE plpgsql AS $$
+BEGIN
+    COMMIT;
+END;
+$$;
+CREATE OR REPLACE FUNCTION case_of(begin int, "case" text DEFAULT ';') RETURNS int
+    AS $$ SELECT CASE WHEN $1 = 1 THEN 2 END; $$ LANGUAGE sql;
+DO LANGUAGE plpgsql $do$ BEGIN IF true THEN PERFORM 1; END IF; END; $do$;
+DO 'BEGIN NULL; END;';
+CALL "end"();
+CREATE TRIGGER t BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION begin();
+CREATE AGGREGATE a (int) (SFUNC = f, STYPE = int);
+CREATE FUNCTION c() RETURNS int LANGUAGE c AS 'lib;', 'symbol;';
+SELECT 1;

@@ -1,0 +1,4 @@
+-- the whole file in one transaction
+BEGIN;
+CREATE TABLE t (a int);
+END;

@@ -1,0 +1,118 @@
+"""`migrate_check --rehearse`: from zero, or from a copy of the schema, in a scratch database."""
+
+import uuid
+from collections.abc import Callable
+
+import pytest
+
+from tests.support import Database, Folder, Result, maintenance_connection
+
+Call = Callable[..., Result]
+
+
+def scratch_databases() -> list[str]:
+    with maintenance_connection() as connection:
+        found = connection.execute(
+            "SELECT datname FROM pg_database WHERE datname LIKE 'sqlmigrator_rehearsal_%'"
+        )
+        return [name for (name,) in found]
+
+
+def digest(database: Database) -> list[tuple[str]]:
+    return database.query(
+        "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1"
+    )
+
+
+def test_a_fresh_installation_works(database: Database, folder: Folder, call: Call) -> None:
+    folder.with_tracking().write("002_a.sql", "CREATE TABLE a (id int);")
+    folder.write(
+        "003_i.sql", "-- sqlmigrator: no-transaction\nCREATE INDEX CONCURRENTLY i ON a (id);"
+    )
+    before = digest(database)
+    result = call("migrate_check", "--rehearse")
+    assert (result.code, result.out) == (
+        0,
+        "Rehearsed 3 migrations from an empty database: all applied.\n",
+    )
+    assert digest(database) == before
+    assert scratch_databases() == []
+
+
+def test_the_first_file_that_fails_is_told(database: Database, folder: Folder, call: Call) -> None:
+    folder.with_tracking().write("002_a.sql", "CREATE TABLE a (id int);")
+    folder.write("003_b.sql", "\nALTER TABLE later ADD COLUMN x int;")
+    folder.write("004_later.sql", "CREATE TABLE later ();")
+    result = call("migrate_check", "--rehearse")
+    assert result.code == 1
+    assert "The rehearsal failed; the scratch database was dropped." in result.err
+    assert '003_b.sql:2:1: relation "later" does not exist [SQLSTATE 42P01]' in result.err
+    assert scratch_databases() == []
+
+
+def test_what_is_pending_on_a_copy_of_the_schema(
+    database: Database, folder: Folder, call: Call
+) -> None:
+    folder.with_tracking().write("002_a.sql", "CREATE TABLE a (id int);")
+    assert call("migrate_apply").code == 0
+    database.execute("CREATE TABLE by_hand (id int); INSERT INTO a VALUES (1)")
+    folder.write("003_b.sql", "ALTER TABLE by_hand ADD COLUMN x int;")
+    result = call("migrate_check", "--rehearse", "--pending")
+    assert result.code == 0, result.err
+    assert result.out == "Rehearsed 1 migration from a copy of the schema: all applied.\n"
+    assert database.query("SELECT count(*) FROM schema_migrations") == [(2,)]
+    from_zero = call("migrate_check", "--rehearse")
+    assert from_zero.code == 1  # by_hand is in no migration
+    assert scratch_databases() == []
+
+
+def test_files_after_an_unmet_dependency_are_left_out(
+    database: Database, folder: Folder, call: Call
+) -> None:
+    folder.with_tracking().write("002_a.sql", "CREATE TABLE a (id int);")
+    folder.write("003_d.sql", "-- sqlmigrator: depends=auth.0001_initial\nTABLE auth_user;")
+    result = call("migrate_check", "--rehearse")
+    assert (result.code, result.out) == (
+        0,
+        "Rehearsed 2 migrations from an empty database: all applied.\n",
+    )
+
+
+def test_a_role_that_may_not_create_databases(
+    database: Database,
+    folder: Folder,
+    call: Call,
+    add_alias: Callable[..., None],
+    settings: object,
+) -> None:
+    """It rehearses on the embedded server, which the test environment has installed."""
+    role = f"sqlmigrator_test_{uuid.uuid4().hex[:12]}"
+    folder.with_tracking().write("002_a.sql", "CREATE TABLE a (id int);")
+    with maintenance_connection() as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN".encode())
+    try:
+        add_alias("modest", database, USER=role)
+        settings.SQLMIGRATOR = {  # type: ignore[attr-defined]
+            "DIRECTORY": folder.path,
+            "DATABASES": {"modest": {}},
+        }
+        result = call("migrate_check", "--rehearse", "--database", "modest")
+    finally:
+        with maintenance_connection() as connection:
+            connection.execute(f"DROP ROLE {role}".encode())
+    assert result.code == 0, result.err
+    assert result.out == "Rehearsed 2 migrations from an empty database: all applied.\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--rehearse", "--format", "json"), "--rehearse and --readiness print text only."),
+        (("--pending",), "--pending goes with --rehearse."),
+    ],
+)
+def test_options_that_do_not_go_together(
+    folder: Folder, call: Call, options: tuple[str, ...], message: str
+) -> None:
+    result = call("migrate_check", *options)
+    assert (result.code, message in result.err) == (2, True)
