@@ -10,6 +10,7 @@ can end a statement.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -58,21 +59,32 @@ class Position:
         return self.text[: self.column + 100] if len(self.text) <= _LONGEST_EXCERPT else None
 
 
+# Up to Python 3.11.4 a possessive repeat of a group can lose its place (python/cpython#106052), so
+# there an atomic group takes its part; it keeps every round in memory until it ends.
+_OPEN, _CLOSE = (rb"(?:", rb")*+") if sys.version_info >= (3, 11, 5) else (rb"(?>(?:", rb")*)")
+
+
+def _repeat(body: bytes) -> bytes:
+    """Return the pattern for any number of `body`, without backtracking."""
+    return _OPEN + body + _CLOSE
+
+
 # Fragments, all possessive: no input can make them backtrack.
 _WORD = rb"[A-Za-z_\x80-\xff][\w$\x80-\xff]*+"
 _LINE_COMMENT = rb"--[^\n\r]*+"
-_BLOCK_COMMENT = rb"/\*(?:[^*/]++|\*(?!/)|/(?!\*))*+\*/"  # one level; deeper ones below
-_ESCAPED = rb"(?:[^'\\]++|\\[\s\S]|'')*+'"
+# One level; deeper ones below.
+_BLOCK_COMMENT = rb"/\*" + _repeat(rb"[^*/]++|\*(?!/)|/(?!\*)") + rb"\*/"
+_ESCAPED = _repeat(rb"[^'\\]++|\\[\s\S]|''") + rb"'"
 # E'…' goes on in E mode when only white space with a newline stands before the next quote.
-_CONTINUED = (
-    rb"(?:(?:[ \t\f\v]|"
-    + _LINE_COMMENT
-    + rb")*+[\n\r](?:\s|--[^\n\r]*+[\n\r])*+'"
+_CONTINUED = _repeat(
+    _repeat(rb"[ \t\f\v]|" + _LINE_COMMENT)
+    + rb"[\n\r]"
+    + _repeat(rb"\s|--[^\n\r]*+[\n\r]")
+    + rb"'"
     + _ESCAPED
-    + rb")*+"
 )
 _E_STRING = _ESCAPED + _CONTINUED
-_PLAIN_STRING = rb"'[^']*+(?:''[^']*+)*+'"
+_PLAIN_STRING = rb"'[^']*+" + _repeat(rb"''[^']*+") + rb"'"
 # A quote opens a plain string unless a lone E stands right before it; $E is left to Python.
 _STRING = (
     rb"(?:(?<![eE])|(?<=[\w\x80-\xff][eE]))"
@@ -80,19 +92,20 @@ _STRING = (
     + rb"|(?<=[^\w$\x80-\xff][eE])'"
     + _E_STRING
 )
-_SOLID = _STRING + rb"|\"[^\"]*+(?:\"\"[^\"]*+)*+\"|-(?!-)|/(?!\*)|\$(?=\d)"
+_SOLID = _STRING + rb"|\"[^\"]*+" + _repeat(rb"\"\"[^\"]*+") + rb"\"|-(?!-)|/(?!\*)|\$(?=\d)"
 _DULL = _SOLID + rb"|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT
-_GROUP = rb"\((?:[^'\"$()/\-\\]++|" + _DULL + rb")*+\)"
+_IN_PARENTHESES = rb"[^'\"$()/\-\\]++|" + _DULL
+_GROUP = rb"\(" + _repeat(_IN_PARENTHESES) + rb"\)"
 for _ in range(2):  # three levels of parentheses without Python; deeper ones are counted
-    _GROUP = rb"\((?:[^'\"$()/\-\\]++|" + _DULL + rb"|" + _GROUP + rb")*+\)"
-_RUN = re.compile(rb"(?:[^'\"$;()/\-\\]++|" + _DULL + rb"|" + _GROUP + rb")*+")
-_RUN_IN_PARENTHESES = re.compile(rb"(?:[^'\"$()/\-\\]++|" + _DULL + rb"|" + _GROUP + rb")*+")
+    _GROUP = rb"\(" + _repeat(_IN_PARENTHESES + rb"|" + _GROUP) + rb"\)"
+_RUN = re.compile(_repeat(rb"[^'\"$;()/\-\\]++|" + _DULL + rb"|" + _GROUP))
+_RUN_IN_PARENTHESES = re.compile(_repeat(_IN_PARENTHESES + rb"|" + _GROUP))
 # Stops before white space that a comment or the end may follow.
 _SOLID_RUN = re.compile(
-    rb"(?:[^\s'\"$;()/\-\\]++|\s++(?![/\-]|\Z)|" + _SOLID + rb"|" + _GROUP + rb")*+"
+    _repeat(rb"[^\s'\"$;()/\-\\]++|\s++(?![/\-]|\Z)|" + _SOLID + rb"|" + _GROUP)
 )
-_BLANK = re.compile(rb"(?:\s++|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT + rb")*+")
-_BLANK_OR_EMPTY = re.compile(rb"(?:[\s;]++|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT + rb")*+")
+_BLANK = re.compile(_repeat(rb"\s++|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT))
+_BLANK_OR_EMPTY = re.compile(_repeat(rb"[\s;]++|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT))
 _SPACE = re.compile(rb"[\s;]*+")
 _TO_LINE_END = re.compile(rb"[^\n\r]*+")
 _FIRST_WORD = re.compile(_WORD)
@@ -101,11 +114,9 @@ _DOLLAR_TAG = re.compile(rb"\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*+)?\$")
 _NUMBER = re.compile(rb"\.?\d[\w\x80-\xff]*+(?:\.(?![A-Za-z_\x80-\xff])\w*+)?")
 # CREATE [OR REPLACE] FUNCTION or PROCEDURE; a nested comment in between hides the second word.
 _MAYBE_ROUTINE = re.compile(
-    rb"CREATE(?:\s++|"
-    + _LINE_COMMENT
-    + rb"|"
-    + _BLOCK_COMMENT
-    + rb")*+(?:OR|FUNCTION|PROCEDURE|/)",
+    rb"CREATE"
+    + _repeat(rb"\s++|" + _LINE_COMMENT + rb"|" + _BLOCK_COMMENT)
+    + rb"(?:OR|FUNCTION|PROCEDURE|/)",
     re.IGNORECASE,
 )
 # What follows a column's label; no expression starts with any of these.
