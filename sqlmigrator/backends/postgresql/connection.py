@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
@@ -47,14 +47,13 @@ _KEEPALIVES: Final = {
 @dataclass(frozen=True, slots=True)
 class Baseline:
     """The session as every file finds it. `reset` brings it back after a file; its statements
-    answer `reset_count` command tags. `in_transaction` is the part of it that the bookkeeping
-    needs before a file's transaction commits.
+    answer `reset_count` command tags. `in_transaction` is a SELECT, which takes more columns, with
+    the part of it that the bookkeeping needs before a file's transaction commits.
     """
 
     reset: str
     reset_count: int
     in_transaction: str
-    in_transaction_count: int
     isolation: str
 
 
@@ -149,42 +148,36 @@ class Connection:
         settings = {name: value for name, value in _OWN_SETTINGS.items() if name in names}
         if zone := wrapper.timezone_name:
             settings["TimeZone"] = zone
-        role = options.get("assume_role")
         # Without assume_role the role is what ALTER ROLE … SET role says, as in Django's session.
-        set_role = f"SET ROLE {quote_name(role)}" if role else "RESET ROLE"
-        set_local_role = (
-            f"SET LOCAL ROLE {quote_name(role)}" if role else "SET LOCAL role TO DEFAULT"
-        )
-        values = ", ".join(
-            f"pg_catalog.set_config({quote_literal(name)}, {quote_literal(value)}, false)"
-            for name, value in settings.items()
-        )
+        role = quote_literal(options.get("assume_role"))
+        ((path,),) = self.query("SELECT pg_catalog.current_setting('search_path')")
+        identity = {"session_authorization": "NULL", "role": role}  # NULL is the default
+        own = identity | {name: quote_literal(value) for name, value in settings.items()}
         reset = [
-            "SET SESSION AUTHORIZATION DEFAULT",
             "RESET ALL",
-            set_role,
-            f"SELECT {values}",
+            _set_config(own, is_local=False),
             "CLOSE ALL",
             "UNLISTEN *",
             "DEALLOCATE ALL",
             "DISCARD TEMP",
             "DISCARD SEQUENCES",
         ]
-        ((path,),) = self.query("SELECT pg_catalog.current_setting('search_path')")
-        in_transaction = [
-            "SET LOCAL statement_timeout = 0",  # the file's own limit is not for the bookkeeping
-            "SET CONSTRAINTS ALL IMMEDIATE",
-            "SET LOCAL SESSION AUTHORIZATION DEFAULT",
-            set_local_role,
-            f"SELECT pg_catalog.set_config('search_path', {quote_literal(path)}, true)",
-        ]
+        # The file's own statement_timeout is not for the bookkeeping.
+        needed = {"statement_timeout": "'0'", **identity, "search_path": quote_literal(path)}
         return Baseline(
             "; ".join(reset),
             len(reset),
-            "; ".join(in_transaction),
-            len(in_transaction),
+            _set_config(needed, is_local=True),
             _isolation_words(isolation),
         )
+
+
+def _set_config(values: Mapping[str, str], *, is_local: bool) -> str:
+    """The SELECT that sets `values`, SQL expressions, from left to right."""
+    return "SELECT " + ", ".join(
+        f"pg_catalog.set_config({quote_literal(name)}, {value}, {str(is_local).lower()})"
+        for name, value in values.items()
+    )
 
 
 def _isolation_words(level: Any) -> str:

@@ -155,12 +155,11 @@ class _Transaction:
         begin, before = self._begin(job), len(self._locals(job)) + 1
         tail = [*self._after(job, "pg_catalog.now()"), "COMMIT"]
         baseline = self.connection.baseline
-        after = baseline.in_transaction_count - 1 + len(tail)
         prefix = begin.encode() + _JOIN
         suffix = _JOIN + "; ".join([*tail, baseline.reset]).encode()
         reply = self.wire.send(b"".join((prefix, job.content.data, suffix)), self.watch)
         total = len(job.content.statements)
-        committed = before + total + after
+        committed = before + total + len(tail)
         if reply.count < committed:
             return self._failed(job, reply, reply.count - before, len(prefix))
         resets = reply.count - committed
@@ -241,7 +240,8 @@ class _Transaction:
                     persisted=True,
                 )
             if is_reset_all(job.content.data, statement):
-                self.connection.query("; ".join(self._locals(job)))
+                no_limits = ["SET LOCAL lock_timeout = 0", "SET LOCAL statement_timeout = 0"]
+                self.connection.query("; ".join([*no_limits, *self._locals(job)]))
         return None
 
     def _offset_in(self, data: bytes, statement: Statement, error: ServerError) -> int:
@@ -278,10 +278,11 @@ class _Transaction:
         timeout = job.content.directives.statement_timeout_ms
         if timeout is None:
             timeout = self.context.config.statement_timeout_ms
+        limits = {"lock_timeout": self.lock_timeout_ms, "statement_timeout": timeout}
         return [
-            f"SET LOCAL lock_timeout = {self.lock_timeout_ms}",
-            f"SET LOCAL statement_timeout = {timeout}",
             f"SET LOCAL sqlmigrator.token = '{self.token}'",
+            # The session has none: every statement of the runner's own costs all files something.
+            *(f"SET LOCAL {name} = {limit}" for name, limit in limits.items() if limit),
         ]
 
     def _begin(self, job: Job) -> str:
@@ -294,8 +295,8 @@ class _Transaction:
         elapsed = f"(1000 * extract(epoch FROM pg_catalog.clock_timestamp() - {started}))::bigint"
         total = len(job.content.statements)
         return [
-            self.connection.baseline.in_transaction,
-            fence_sql(self.token, self.context.lock),
+            "SET CONSTRAINTS ALL IMMEDIATE",
+            f"{self.connection.baseline.in_transaction}, {fence_sql(self.token, self.context.lock)}",
             self._history_sql(job, elapsed),
             journal.insert_sql(
                 layout,
@@ -332,14 +333,14 @@ class _Transaction:
 
 
 def fence_sql(token: str, lock: MigrationLock) -> str:
-    """A SELECT that raises at run time unless this is still our transaction and our lock.
+    """A column that raises at run time unless this is still our transaction and our lock.
 
     The casts fail on a text that is only known when they run: a constant would be folded, and
     would raise, at plan time.
     """
     pid = "pg_catalog.pg_backend_pid()::text"
     return (
-        "SELECT CASE WHEN pg_catalog.current_setting('sqlmigrator.token', true)"
+        "CASE WHEN pg_catalog.current_setting('sqlmigrator.token', true)"
         f" IS DISTINCT FROM '{token}' THEN ('{_TOKEN_LOST} ' || {pid})::integer"
         f" WHEN NOT {lock.is_held_sql()} THEN ('{_LOCK_LOST} ' || {pid})::integer ELSE 0 END"
     )

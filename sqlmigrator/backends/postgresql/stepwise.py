@@ -166,7 +166,8 @@ class _Stepwise:
                 progress = journal.progress_sql(self.context.layout, self.attempt_id, self.done + 1)
                 fence = fence_sql(self.token, self.context.lock)
                 baseline = self.connection.baseline.in_transaction
-                self._send(f"{baseline}; {fence}; {progress}; COMMIT".encode(), watch)
+                after = f"SET CONSTRAINTS ALL IMMEDIATE; {baseline}, {fence}; {progress}; COMMIT"
+                self._send(after.encode(), watch)
                 return
             except ServerFailure as failure:
                 if self.wire.transaction_status != pq.TransactionStatus.IDLE:
@@ -217,7 +218,7 @@ class _Stepwise:
                 )
             )
         fence = f"SET sqlmigrator.token = '{self.token}'"
-        self._send(f"{fence}; {fence_sql(self.token, self.context.lock)}".encode())
+        self._send(f"{fence}; SELECT {fence_sql(self.token, self.context.lock)}".encode())
         before = doubt.invalid_indexes(self.connection, outside)
         error = self._send_outside(statement, outside)
         left = [n for n in doubt.invalid_indexes(self.connection, outside) if n not in before]
@@ -295,8 +296,7 @@ class _Stepwise:
         baseline = self.connection.baseline.in_transaction
         statements = [
             begin,
-            baseline,
-            fence,
+            f"{baseline}, {fence}",
             record,
             f"{finish} RETURNING {written_sql(layout, file, True)}",
         ]

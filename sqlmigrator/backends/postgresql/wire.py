@@ -98,6 +98,8 @@ class Wire:
     def __init__(self, connection: psycopg.Connection) -> None:
         self.connection = connection
         self.pgconn = connection.pgconn
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self.pgconn.socket, selectors.EVENT_READ)
 
     @property
     def transaction_status(self) -> pq.TransactionStatus:
@@ -185,12 +187,11 @@ class Wire:
                 self._call(self.pgconn.consume_input)
 
     def _wait(self, events: int, on_tick: OnTick) -> int:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.pgconn.socket, events)
-            while True:
-                if ready := selector.select(_TICK):
-                    return ready[0][1]
-                on_tick()
+        self._selector.modify(self.pgconn.socket, events)
+        while True:
+            if ready := self._selector.select(_TICK):
+                return ready[0][1]
+            on_tick()
 
     def _call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call libpq; its failure means that the connection is gone."""
