@@ -26,7 +26,8 @@ class MigrationFileFactory(factory.Factory):
     number = factory.Sequence(lambda n: n + 1)
     version = factory.LazyAttribute(lambda file: f"{file.number:03d}")
     name = factory.LazyAttribute(lambda file: f"migration_{file.number}")
-    path = factory.LazyAttribute(lambda file: Path(f"{file.version}_{file.name}.sql"))
+    directory = Path()
+    filename = factory.LazyAttribute(lambda file: f"{file.version}_{file.name}.sql")
     checksum = factory.LazyAttribute(lambda file: _checksum(file.name))
     text_checksum = factory.SelfAttribute("checksum")
 

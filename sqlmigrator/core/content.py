@@ -54,10 +54,8 @@ class Content:
 
     @cached_property
     def needs_statement_path(self) -> bool:
-        """Whether it cannot be sent as one message: COPY data follows, RESET ALL is used, or it
-        may change the history table, which the runner then has to look at again.
-        """
-        return self.names_history_table or any(
+        """Whether its statements cannot share a message: COPY data follows, or RESET ALL is used."""
+        return any(
             statement.copy_data is not None or is_reset_all(self.data, statement)
             for statement in self.statements
         )

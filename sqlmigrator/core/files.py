@@ -31,14 +31,16 @@ _KEEP_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class MigrationFile:
-    """One NNN_name.sql. `number` is what versions are compared by; `version` is its digits.
+    """One NNN_name.sql in `directory`.
 
+    `number` is what versions are compared by; `version` is its digits.
     `checksum` is the SHA-256 (hex) of the file's bytes, `text_checksum` that of the text without
     BOM and with LF line ends; both are "" until the file is read. `directives`, `findings` and
     `statement_count` are filled where the content was asked for.
     """
 
-    path: Path
+    directory: Path
+    filename: str
     version: str
     number: int
     name: str
@@ -51,8 +53,8 @@ class MigrationFile:
     _content: Content | None = None
 
     @property
-    def filename(self) -> str:
-        return self.path.name
+    def path(self) -> Path:
+        return self.directory / self.filename
 
     def content(self) -> Content:
         """The file's content, from memory or read again.
@@ -91,7 +93,7 @@ def scan(directory: Path) -> Folder:
     misnamed, strays = [], []
     for name in names:
         if match := _MIGRATION_NAME.fullmatch(name):
-            files.append(MigrationFile(directory / name, match[1], int(match[1]), match[2]))
+            files.append(MigrationFile(directory, name, match[1], int(match[1]), match[2]))
         elif _REVERSE_NAME.fullmatch(name):
             reverses[name] = directory / name
         elif name[0].isascii() and name[0].isdigit():
@@ -162,7 +164,7 @@ def discover(directory: Path, *, needs_content: Callable[[MigrationFile], bool])
 
 def _read(file: MigrationFile, needs_content: Callable[[MigrationFile], bool]) -> MigrationFile:
     try:
-        data = read_bytes(file.path)
+        data = read_bytes(os.path.join(file.directory, file.filename))  # noqa: PTH118
     except SqlMigratorError as error:
         finding = Finding(
             rule=rules.UNREADABLE,
@@ -175,7 +177,14 @@ def _read(file: MigrationFile, needs_content: Callable[[MigrationFile], bool]) -
     checksum, text_checksum = fingerprint(data)
     # Not replace(): it costs more than reading a small file, and there may be 10,000.
     file = MigrationFile(
-        file.path, file.version, file.number, file.name, file.reverse, checksum, text_checksum
+        file.directory,
+        file.filename,
+        file.version,
+        file.number,
+        file.name,
+        file.reverse,
+        checksum,
+        text_checksum,
     )
     if not needs_content(file):
         return file
@@ -191,20 +200,28 @@ def _read(file: MigrationFile, needs_content: Callable[[MigrationFile], bool]) -
     )
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: str | Path) -> bytes:
     """The bytes of `path`. Raises SqlMigratorError, with the reason, where it cannot be read."""
     try:
-        if not S_ISREG(path.stat().st_mode):  # a pipe or a device might never end
-            raise SqlMigratorError(
-                f"{path} cannot be read: it is not a regular file.",
-                hint="Replace it by a file, or move it out of the folder.",
-            )
-        return path.read_bytes()
+        with open(path, "rb", buffering=0, opener=_open) as file:
+            if S_ISREG(os.fstat(file.fileno()).st_mode):
+                return file.readall()
+    except IsADirectoryError:
+        pass
     except OSError as error:
         raise SqlMigratorError(
             f"{path} cannot be read: {error.strerror}.",
             hint="Check the file and its permissions.",
         ) from None
+    raise SqlMigratorError(
+        f"{path} cannot be read: it is not a regular file.",
+        hint="Replace it by a file, or move it out of the folder.",
+    )
+
+
+def _open(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def fingerprint(data: bytes) -> tuple[str, str]:

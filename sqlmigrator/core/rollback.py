@@ -56,7 +56,7 @@ def plan_rollback(plan: Plan, version: str, sql: Path | None, *, force: bool) ->
             hint="Run it by hand with psql, then `manage.py migrate_mark --unapplied "
             f"{entry.version} --reason …`; or use the transactional form (DROP INDEX).",
         )
-    file = MigrationFile(path, record.version, entry.number or 0, entry.name)
+    file = MigrationFile(path.parent, path.name, record.version, entry.number or 0, entry.name)
     return RollbackJob(record, replace(file, checksum=fingerprint(data)[0]), content)
 
 

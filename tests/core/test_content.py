@@ -394,15 +394,26 @@ def test_what_drops_the_lock_is_refused_everywhere(header: str, statement: str) 
         ("COPY t FROM stdin;\n1\n\\.\n", True),
         ("SELECT 1; RESET ALL;", True),
         ("SELECT 1; RESET search_path; COPY t TO STDOUT;", False),
+    ],
+)
+def test_copy_data_and_reset_all_are_sent_statement_by_statement(
+    script: str, expected: bool
+) -> None:
+    assert read(script).needs_statement_path is expected
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
         ("ALTER TABLE schema_migrations ADD COLUMN a int;", True),
         ("SELECT 1; -- schema_migrations", True),
         ("SELECT * FROM schema_migrations_log;", False),
     ],
 )
-def test_copy_data_reset_all_and_the_history_table_are_sent_statement_by_statement(
+def test_the_history_table_is_looked_at_again_after_a_file_that_names_it(
     script: str, expected: bool
 ) -> None:
-    assert read(script).needs_statement_path is expected
+    assert read(script).names_history_table is expected
 
 
 # Writes to the history

@@ -62,9 +62,7 @@ def test_a_migration_is_three_digits_or_more_and_lower_snake_case(
 ) -> None:
     write(tmp_path, name)
     folder = scan(tmp_path)
-    assert folder == Folder(
-        tmp_path, (MigrationFile(tmp_path / name, version, number, rest, None),)
-    )
+    assert folder == Folder(tmp_path, (MigrationFile(tmp_path, name, version, number, rest, None),))
     assert folder.files[0].filename == name
 
 

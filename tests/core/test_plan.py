@@ -40,7 +40,7 @@ def file(filename: str, **changes: object) -> MigrationFile:
     """The file of this name, with a checksum of its own."""
     version, _, name = filename.removesuffix(".sql").partition("_")
     made: MigrationFile = MigrationFileFactory(
-        version=version, name=name, path=ROOT / filename, **changes
+        version=version, name=name, directory=ROOT, filename=filename, **changes
     )
     return made
 
@@ -802,7 +802,7 @@ def test_the_plan_does_not_depend_on_the_order_of_the_rows() -> None:
 
 def test_ten_thousand_versions_are_planned_in_a_moment() -> None:
     files = [
-        MigrationFile(ROOT / f"{n:05d}_x{n}.sql", f"{n:05d}", n, f"x{n}", checksum=f"{n:064d}")
+        MigrationFile(ROOT, f"{n:05d}_x{n}.sql", f"{n:05d}", n, f"x{n}", checksum=f"{n:064d}")
         for n in range(10_000)
     ]
     rows = [

@@ -24,7 +24,7 @@ NOW = datetime(2025, 10, 10, 14, 2, 3, tzinfo=UTC)
 
 def file(filename: str) -> MigrationFile:
     version, _, name = filename.removesuffix(".sql").partition("_")
-    return MigrationFile(Path(filename), version, int(version), name)
+    return MigrationFile(Path(), filename, version, int(version), name)
 
 
 def files(*names: str) -> list[MigrationFile]:

@@ -89,7 +89,9 @@ def run_unchecked(folder: Folder, name: str, text: str) -> Failure:
 def unchecked(path: Path) -> MigrationFile:
     version, _, name = path.stem.partition("_")
     checksum, text_checksum = fingerprint(path.read_bytes())
-    return MigrationFile(path, version, int(version), name, None, checksum, text_checksum)
+    return MigrationFile(
+        path.parent, path.name, version, int(version), name, None, checksum, text_checksum
+    )
 
 
 def test_the_fence_catches_it_without_the_static_check(tracked: Database, folder: Folder) -> None:

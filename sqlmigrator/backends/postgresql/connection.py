@@ -14,7 +14,7 @@ import psycopg
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sqlmigrator.backends.postgresql.tracking import quote_literal, quote_name
+from sqlmigrator.backends.postgresql.tracking import quote_literal
 from sqlmigrator.backends.postgresql.wire import ConnectionBroken, ServerError, ServerFailure, Wire
 from sqlmigrator.conf import Config
 from sqlmigrator.events import NoticeReceived, OnEvent
@@ -36,6 +36,15 @@ _OWN_SETTINGS: Final = {
     "standard_conforming_strings": "on",
     "client_encoding": "UTF8",
 }
+# What a new session is like, and which settings this server lets us change.
+_FACTS: Final = """
+SELECT pg_catalog.current_setting('search_path'),
+  pg_catalog.string_agg(name, ' ') FILTER (WHERE context = 'user'),
+  pg_catalog.current_setting('server_encoding'),
+  pg_catalog.max(setting) FILTER (WHERE name = 'deadlock_timeout'),
+  pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only')
+FROM pg_catalog.pg_settings
+"""
 _KEEPALIVES: Final = {
     "keepalives": 1,
     "keepalives_idle": 15,
@@ -77,24 +86,19 @@ class Connection:
         self.server_version = connection.info.server_version
         try:
             _refuse_pooler(self, self._config)  # first: a pooled session is the application's
-            self.baseline = self._make_baseline()
-            self.wire.query(self.baseline.reset)
-            self._read_facts()
-            _refuse_read_only(self)
+            (facts,) = self.query(_FACTS)
+            path, names, encoding, deadlock_timeout, recovery, read_only = facts
+            _refuse_read_only(self.alias, recovery == "t", read_only == "on")
+            self.counts_bytes = encoding == "SQL_ASCII"  # as positions in error messages
+            self.deadlock_timeout_ms = int(deadlock_timeout or 1000)
+            self.baseline = self._make_baseline((names or "").split(), path)
+            self.query(self.baseline.reset)
         except ServerFailure as failure:
             self.close()
             raise DatabaseRefused(f"The session could not be set up: {failure}.") from None
         except BaseException:
             self.close()
             raise
-
-    def _read_facts(self) -> None:
-        ((encoding, deadlock_timeout),) = self.query(
-            "SELECT pg_catalog.current_setting('server_encoding'),"
-            " (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'deadlock_timeout')"
-        )
-        self.counts_bytes = encoding == "SQL_ASCII"  # as positions in error messages
-        self.deadlock_timeout_ms = int(deadlock_timeout or 1000)
 
     def reopen(self) -> None:
         """Open a new session after the old one was lost. Raises DatabaseUnavailable."""
@@ -136,21 +140,16 @@ class Connection:
         severity = diagnostic.severity_nonlocalized or "NOTICE"
         self._on_event(NoticeReceived(severity, diagnostic.message_primary or ""))
 
-    def _make_baseline(self) -> Baseline:
+    def _make_baseline(self, names: Sequence[str], search_path: str | None) -> Baseline:
         """Repeat Django's own set-up, which the connection parameters do not carry."""
         wrapper = connections[self.alias]
         options = wrapper.settings_dict.get("OPTIONS", {})
         isolation = options.get("isolation_level")
-        names = {
-            str(row[0])
-            for row in self.query("SELECT name FROM pg_catalog.pg_settings WHERE context = 'user'")
-        }
         settings = {name: value for name, value in _OWN_SETTINGS.items() if name in names}
         if zone := wrapper.timezone_name:
             settings["TimeZone"] = zone
         # Without assume_role the role is what ALTER ROLE … SET role says, as in Django's session.
         role = quote_literal(options.get("assume_role"))
-        ((path,),) = self.query("SELECT pg_catalog.current_setting('search_path')")
         identity = {"session_authorization": "NULL", "role": role}  # NULL is the default
         own = identity | {name: quote_literal(value) for name, value in settings.items()}
         reset = [
@@ -163,7 +162,7 @@ class Connection:
             "DISCARD SEQUENCES",
         ]
         # The file's own statement_timeout is not for the bookkeeping.
-        needed = {"statement_timeout": "'0'", **identity, "search_path": quote_literal(path)}
+        needed = {"statement_timeout": "'0'", **identity, "search_path": quote_literal(search_path)}
         return Baseline(
             "; ".join(reset),
             len(reset),
@@ -286,18 +285,14 @@ def _refuse_after(deadline: float) -> None:
         )
 
 
-def _refuse_read_only(connection: Connection) -> None:
-    ((recovery, read_only),) = connection.query(
-        "SELECT pg_catalog.pg_is_in_recovery(),"
-        " pg_catalog.current_setting('default_transaction_read_only')"
-    )
-    if recovery == "t":
+def _refuse_read_only(alias: str, is_standby: bool, is_default: bool) -> None:
+    if is_standby:
         raise DatabaseRefused(
-            f"The database {connection.alias!r} is a read-only standby.",
+            f"The database {alias!r} is a read-only standby.",
             hint="Point the alias, or DIRECT, at the primary server.",
         )
-    if read_only == "on":
+    if is_default:
         raise DatabaseRefused(
-            f"The database {connection.alias!r} only accepts read-only transactions.",
+            f"The database {alias!r} only accepts read-only transactions.",
             hint="Remove default_transaction_read_only from the role, the database or OPTIONS.",
         )

@@ -7,8 +7,8 @@
     the session as before                                    the reset
 
 The server parses all of it before it runs anything. A failing statement is named by counting
-the command tags before the error. Files with COPY data, or that RESET ALL, go statement by
-statement between the same prefix and suffix.
+the command tags before the error. Between prefix and suffix, files that may change the history
+table go as a message of their own, and files with COPY data or RESET ALL statement by statement.
 """
 
 from __future__ import annotations
@@ -144,10 +144,14 @@ class _Transaction:
 
     def _run(self) -> Outcome:
         job = self.job
-        by_statement = self.context.statement_path or job.content.needs_statement_path
-        if len(self.jobs) == 1 and self.context.layout.exists and not by_statement:
+        content = job.content
+        one_message = not (self._goes_by_statement(content) or content.names_history_table)
+        if len(self.jobs) == 1 and self.context.layout.exists and one_message:
             return self._run_as_one_message(job)
         return self._run_in_steps()
+
+    def _goes_by_statement(self, content: Content) -> bool:
+        return self.context.statement_path or content.needs_statement_path
 
     # One message
 
@@ -222,7 +226,12 @@ class _Transaction:
         return Outcome(tuple(times))
 
     def _send_file(self, job: Job) -> Outcome | None:
-        """Send the statements one by one; None when all of them ran."""
+        """Send the file, or its statements one by one; None when all of them ran."""
+        if not self._goes_by_statement(job.content):
+            reply = self.wire.send(job.content.data, self.watch)
+            if reply.error is not None:
+                return self._failed(job, reply, reply.count, 0)
+            return self._outcome_of_lost_transaction(job, None)
         data = memoryview(job.content.data)
         for index, statement in enumerate(job.content.statements):
             copy_data = data[slice(*statement.copy_data)] if statement.copy_data else None
@@ -230,19 +239,22 @@ class _Transaction:
             if reply.error is not None:
                 offset = self._offset_in(job.content.data, statement, reply.error)
                 return Outcome(error=reply.error, job=job, statement=index + 1, offset=offset)
-            if self.wire.transaction_status != pq.TransactionStatus.INTRANS:
-                error = ServerError(_TOKEN_LOST)
-                return Outcome(
-                    error=error,
-                    job=job,
-                    statement=index + 1,
-                    offset=statement.start,
-                    persisted=True,
-                )
+            if lost := self._outcome_of_lost_transaction(job, index):
+                return lost
             if is_reset_all(job.content.data, statement):
                 no_limits = ["SET LOCAL lock_timeout = 0", "SET LOCAL statement_timeout = 0"]
                 self.connection.query("; ".join([*no_limits, *self._locals(job)]))
         return None
+
+    def _outcome_of_lost_transaction(self, job: Job, index: int | None) -> Outcome | None:
+        """The outcome where the transaction is over, which the statement of `index` ended."""
+        if self.wire.transaction_status == pq.TransactionStatus.INTRANS:
+            return None
+        outcome = Outcome(error=ServerError(_TOKEN_LOST), job=job, persisted=True)
+        if index is None:
+            return outcome
+        offset = job.content.statements[index].start
+        return replace(outcome, statement=index + 1, offset=offset)
 
     def _offset_in(self, data: bytes, statement: Statement, error: ServerError) -> int:
         if error.position is None:

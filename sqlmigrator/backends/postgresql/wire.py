@@ -169,11 +169,12 @@ class Wire:
 
     def _results(self, on_tick: OnTick) -> Iterator[pq.abc.PGresult]:
         self._flush(on_tick)
+        is_busy, get_result = self.pgconn.is_busy, self.pgconn.get_result
         while True:
-            while self._call(self.pgconn.is_busy):
+            while self._call(is_busy):
                 self._wait(selectors.EVENT_READ, on_tick)
                 self._call(self.pgconn.consume_input)
-            result = self.pgconn.get_result()
+            result = get_result()
             if result is None:
                 return
             yield result
