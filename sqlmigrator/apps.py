@@ -14,7 +14,8 @@ class SqlMigratorConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from sqlmigrator import checks, test_databases
+        from sqlmigrator import checks, routers, test_databases
 
         checks.register()
+        routers.register()
         test_databases.register()

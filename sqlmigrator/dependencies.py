@@ -32,8 +32,10 @@ class RunnerAfterDjango(MigrationRunner):
     made from the models then, and nothing is recorded.
     """
 
-    def _django_migrations(self, folder: Folder) -> set[tuple[str, str]] | None:
-        applied = super()._django_migrations(folder)
+    def _django_migrations(
+        self, folder: Folder, offline: bool = False
+    ) -> set[tuple[str, str]] | None:
+        applied = super()._django_migrations(folder, offline)
         if applied is None:
             return None
         wanted = {pair for file in folder.files for pair in file.directives.depends}

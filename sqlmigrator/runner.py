@@ -151,8 +151,8 @@ class MigrationRunner:
 
         With `copy_schema` start from a copy of the configured database's schema and history, and
         apply only what is pending. The configured database is only read. Files from the first
-        unmet `depends` on are left out: Django's own migrations are not part of a rehearsal.
-        Raises like apply().
+        unmet `depends` on are left out, and named in `not_tried`: Django's own migrations are not
+        part of a rehearsal, and an empty database has none of them. Raises like apply().
         """
         from sqlmigrator.applying import Run
 
@@ -162,12 +162,13 @@ class MigrationRunner:
             try:
                 session.acquire_lock()
                 history = session.history()
-                plan = self.plan(self.discover(history), history, None)
-                plan = self._accepted(_without_dependent(plan), False, False)
+                whole = self.plan(self.discover(history), history, is_empty=not copy_schema)
+                plan = self._accepted(_without_dependent(whole), False, False)
                 session.prepare()
                 run = Run(self.database, session, on_event, stop, send_signals=False)
                 run.go(plan.pending, together=False)
-                return run.finished()
+                left_out = tuple(entry.filename for entry in whole.pending[len(plan.pending) :])
+                return replace(run.finished(), not_tried=left_out)
             finally:
                 session.close()
 
@@ -247,17 +248,24 @@ class MigrationRunner:
         )
 
     def plan(
-        self, folder: Folder, history: History, to: str | None = None, *, offline: bool = False
+        self,
+        folder: Folder,
+        history: History,
+        to: str | None = None,
+        *,
+        offline: bool = False,
+        is_empty: bool = False,
     ) -> Plan:
         """The plan of a folder and a history that were read already.
 
-        `offline` counts every dependency on Django's migrations as met.
+        `offline` counts every dependency on Django's migrations as met, `is_empty` (a scratch
+        database) none.
         """
         options = PlanOptions(
             allow_out_of_order=self.config.allow_out_of_order,
             ignore_missing=self.config.ignore_missing,
             to=self._number(to, folder, history),
-            django_migrations=None if offline else self._django_migrations(folder),
+            django_migrations=set() if is_empty else self._django_migrations(folder, offline),
             first_commits=_first_commits(folder),
         )
         return build_plan(folder, history, options)
@@ -274,9 +282,11 @@ class MigrationRunner:
             )
         return number
 
-    def _django_migrations(self, folder: Folder) -> set[tuple[str, str]] | None:
+    def _django_migrations(
+        self, folder: Folder, offline: bool = False
+    ) -> set[tuple[str, str]] | None:
         """Django's applied migrations, asked for only where a file depends on one."""
-        if not any(file.directives.depends for file in folder.files):
+        if offline or not any(file.directives.depends for file in folder.files):
             return None
         return self.backend.django_migrations()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlmigrator.core.durations import format_duration
+from sqlmigrator.core.files import read_bytes
 from sqlmigrator.core.findings import Finding
 from sqlmigrator.core.plan import Plan
 from sqlmigrator.core.report import Line, Role, excerpt_lines, finding_lines
+from sqlmigrator.exceptions import SqlMigratorError
 
 # The events are imported with the first of them: most runs find nothing to do.
 if TYPE_CHECKING:
@@ -61,7 +64,8 @@ class ApplyPrinter:
         """`--plan`: the order and the SQL of every pending file. Returns the exit code."""
         for entry in plan.pending:
             assert entry.file is not None
-            self.sql(entry.file.path)
+            with suppress(SqlMigratorError):  # unreadable: the findings say so
+                self.sql(entry.file.path)
         if not plan.pending:
             self.command.print_line(Line("-- No migration is pending."))
         self.findings(plan.findings)
@@ -70,7 +74,7 @@ class ApplyPrinter:
     def sql(self, path: Path) -> int:
         """The SQL of one file. Returns the exit code."""
         self.command.print_line(Line(f"-- {path.name}", Role.HEADING))
-        text = path.read_bytes().decode("utf-8-sig", "replace").rstrip()
+        text = read_bytes(path).decode("utf-8-sig", "replace").rstrip()
         self.command.print_lines(Line(line) for line in text.splitlines())
         return 0
 

@@ -128,9 +128,13 @@ class SqlMigratorCommand(BaseCommand):
 
     def database_line(self, alias: str) -> Line:
         """Which database a command is about to change, without secrets."""
-        found = connections[alias].settings_dict
-        host = found.get("HOST") or "local socket"
-        return Line(f"Database {alias}: {found['NAME']} at {host}", Role.HEADING)
+        connection = connections[alias]
+        connection.ensure_connection()
+        # What was reached, not the settings: PGHOST or a service may stand behind an empty HOST.
+        info = connection.connection.info
+        return Line(
+            f"Database {alias}: {info.dbname} at {info.host or 'local socket'}", Role.HEADING
+        )
 
     # Printing
 

@@ -31,4 +31,9 @@ def rehearse(command: SqlMigratorCommand, runner: MigrationRunner, *, copy_schem
     count = len(result.applied)
     text = f"Rehearsed {count} migration{'' if count == 1 else 's'} from {start}: all applied."
     command.print_line(Line(text, Role.GOOD))
+    if result.not_tried:
+        names = ", ".join(result.not_tried)
+        command.print_line(
+            Line(f"Left out, for want of Django's own migrations: {names}.", Role.WARNING)
+        )
     return 0

@@ -431,9 +431,35 @@ def test_a_search_path_without_a_schema_is_refused(database: Database, folder: F
         with pytest.raises(DatabaseRefused) as caught:
             act()
         assert caught.value.message == (
-            "The role's search_path names no schema that exists: there is nowhere to keep "
-            "schema_migrations."
+            "The role's search_path names no schema that exists and that the role may use: there "
+            "is nowhere to keep schema_migrations."
         )
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ("version text, name text, extra text NOT NULL", 'null value in column "extra"'),
+        ("version text, name varchar(3)", "value too long for type character varying(3)"),
+        ("version text, name text, checksum char(32)", "value too long for type character(32)"),
+        ("version text, name text CHECK (name <> 'second')", "violates check constraint"),
+    ],
+)
+def test_a_table_that_refuses_the_row(
+    database: Database, folder: Folder, columns: str, told: str
+) -> None:
+    database.execute(f"CREATE TABLE schema_migrations ({columns})")
+    folder.write("002_second.sql", SECOND)
+    with pytest.raises(MigrationFailed) as caught:
+        MigrationRunner().apply()
+    failure = caught.value.result.failure
+    assert failure is not None
+    assert failure.message.startswith(
+        "the migration ran, but its history row could not be written: "
+    )
+    assert told in failure.message
+    assert failure.advice.startswith("Correct the table schema_migrations")
+    assert database.query("SELECT to_regclass('second') IS NULL") == [(True,)]
 
 
 # Rights

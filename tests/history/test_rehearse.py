@@ -4,6 +4,7 @@ import uuid
 from collections.abc import Callable
 
 import pytest
+from django.core.management import call_command
 
 from tests.support import Database, Folder, Result, maintenance_connection
 
@@ -74,8 +75,20 @@ def test_files_after_an_unmet_dependency_are_left_out(
     result = call("migrate_check", "--rehearse")
     assert (result.code, result.out) == (
         0,
-        "Rehearsed 2 migrations from an empty database: all applied.\n",
+        "Rehearsed 2 migrations from an empty database: all applied.\n"
+        "Left out, for want of Django's own migrations: 003_d.sql.\n",
     )
+
+
+def test_what_django_has_applied_is_not_in_an_empty_database(
+    database: Database, folder: Folder, call: Call
+) -> None:
+    folder.with_tracking().write("002_a.sql", "CREATE TABLE a (id int);")
+    folder.write("003_d.sql", "-- sqlmigrator: depends=auth.0001_initial\nTABLE auth_user;")
+    call_command("migrate", "auth", verbosity=0)
+    result = call("migrate_check", "--rehearse")
+    assert (result.code, result.err) == (0, "")
+    assert "003_d.sql" in result.out
 
 
 def test_a_role_that_may_not_create_databases(

@@ -14,81 +14,28 @@ table go as a message of their own, and files with COPY data or RESET ALL statem
 from __future__ import annotations
 
 import secrets
-import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from psycopg import pq
 
 from sqlmigrator.backends.postgresql import journal, tracking
-from sqlmigrator.backends.postgresql.connection import Connection
-from sqlmigrator.backends.postgresql.lock import MigrationLock
+from sqlmigrator.backends.postgresql.context import Context, Job, Outcome
+from sqlmigrator.backends.postgresql.failures import describe_failure, describe_stop, write_failure
+from sqlmigrator.backends.postgresql.fence import TOKEN_LOST, fence_sql, without_fence, written_sql
 from sqlmigrator.backends.postgresql.observer import Watch
 from sqlmigrator.backends.postgresql.retry import Retries
-from sqlmigrator.backends.postgresql.tracking import Layout, quote_literal, quote_name
-from sqlmigrator.backends.postgresql.wire import FENCE, Reply, ServerError, ServerFailure
-from sqlmigrator.conf import Config
+from sqlmigrator.backends.postgresql.tracking import quote_literal, quote_name
+from sqlmigrator.backends.postgresql.wire import Reply, ServerError, ServerFailure
 from sqlmigrator.core.content import Content
-from sqlmigrator.core.files import MigrationFile
-from sqlmigrator.core.history import Action, AppliedRecord, AttemptState
-from sqlmigrator.core.script import Statement, locate
+from sqlmigrator.core.history import AttemptState
+from sqlmigrator.core.script import Statement
 from sqlmigrator.core.statements import is_reset_all
-from sqlmigrator.events import OnEvent, Stop
 from sqlmigrator.exceptions import Interrupted
-from sqlmigrator.results import AttemptFailed, Failure
+from sqlmigrator.results import AttemptFailed
 
 _JOIN: Final = b"\n;\n"  # a trailing -- comment must not swallow what follows
-_TOKEN_LOST: Final = f"{FENCE}the file ended the transaction or reset its settings"
-_ROW_LOST: Final = f"{FENCE}a trigger or rule on schema_migrations swallowed the history row"
-_LOCK_LOST: Final = f"{FENCE}the file dropped the migration lock"
-ROLLED_BACK: Final = "Nothing of it remains: the transaction was rolled back."
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A file to run, its content, and who does it."""
-
-    file: MigrationFile
-    content: Content
-    applied_by: str
-    removes: AppliedRecord | None = None  # the row of a rollback; None for a migration to apply
-
-    @property
-    def action(self) -> Action:
-        return Action.APPLY if self.removes is None else Action.ROLLBACK
-
-
-@dataclass(slots=True)
-class Context:
-    """What every execution needs; `layout` changes when the first file makes the table."""
-
-    connection: Connection
-    lock: MigrationLock
-    layout: Layout
-    config: Config
-    on_event: OnEvent
-    stop: Stop
-    statement_path: bool = False
-
-    def watch(self) -> Watch:
-        return Watch(self.connection, self.on_event, self.stop)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one attempt of a transaction ended: times by file, or the error and where."""
-
-    times_ms: tuple[int, ...] = ()
-    error: ServerError | None = None
-    job: Job | None = None
-    statement: int | None = None
-    offset: int | None = None
-    persisted: bool = False
-
-    @property
-    def sqlstate(self) -> str:
-        return self.error.sqlstate if self.error else ""
 
 
 def run_transaction(context: Context, jobs: Sequence[Job]) -> tuple[int, ...]:
@@ -115,7 +62,7 @@ def run_transaction(context: Context, jobs: Sequence[Job]) -> tuple[int, ...]:
             context.layout = layout
             roll_back(context)
             if isinstance(stopped, Interrupted):
-                write_failure(context, transaction.job, _stopped(transaction.job, stopped))
+                write_failure(context, transaction.job, describe_stop(transaction.job, stopped))
             raise
     failure = describe_failure(outcome, retries.blockers)
     raise AttemptFailed(write_failure(context, outcome.job or jobs[0], failure))
@@ -250,7 +197,7 @@ class _Transaction:
         """The outcome where the transaction is over, which the statement of `index` ended."""
         if self.wire.transaction_status == pq.TransactionStatus.INTRANS:
             return None
-        outcome = Outcome(error=ServerError(_TOKEN_LOST), job=job, persisted=True)
+        outcome = Outcome(error=ServerError(TOKEN_LOST), job=job, persisted=True)
         if index is None:
             return outcome
         offset = job.content.statements[index].start
@@ -341,43 +288,7 @@ class _Transaction:
     def _outcome_after(self, job: Job, error: ServerError) -> Outcome:
         """The outcome where the file ran, but not what comes after it."""
         error = without_fence(error)
-        return Outcome(error=error, job=job, persisted=error.message == _TOKEN_LOST)
-
-
-def fence_sql(token: str, lock: MigrationLock) -> str:
-    """A column that raises at run time unless this is still our transaction and our lock.
-
-    The casts fail on a text that is only known when they run: a constant would be folded, and
-    would raise, at plan time.
-    """
-    pid = "pg_catalog.pg_backend_pid()::text"
-    return (
-        "CASE WHEN pg_catalog.current_setting('sqlmigrator.token', true)"
-        f" IS DISTINCT FROM '{token}' THEN ('{_TOKEN_LOST} ' || {pid})::integer"
-        f" WHEN NOT {lock.is_held_sql()} THEN ('{_LOCK_LOST} ' || {pid})::integer ELSE 0 END"
-    )
-
-
-def written_sql(layout: Layout, file: MigrationFile, is_there: bool) -> str:
-    """The journal's execution_time_ms; raises at run time unless the history says what it should.
-
-    A trigger or a rule on schema_migrations could swallow the row.
-    """
-    version = tracking.version_literal(layout, file.version)
-    wrong = "NOT EXISTS" if is_there else "EXISTS"
-    return (
-        f"CASE WHEN {wrong} (SELECT FROM {layout.table} WHERE version = {version})"
-        f" THEN ('{_ROW_LOST} ' || pg_catalog.pg_backend_pid()::text)::integer"
-        " ELSE execution_time_ms END"
-    )
-
-
-def without_fence(error: ServerError) -> ServerError:
-    """The fence's own words, where the error is the fence's."""
-    for told in (_TOKEN_LOST, _LOCK_LOST, _ROW_LOST):
-        if told in error.message:
-            return ServerError(told)
-    return error
+        return Outcome(error=error, job=job, persisted=error.message == TOKEN_LOST)
 
 
 def _time(reply: Reply, after: int = 0) -> int:
@@ -395,113 +306,3 @@ def roll_back(context: Context) -> None:
         if connection.wire.transaction_status != pq.TransactionStatus.IDLE:
             connection.wire.send(b"ROLLBACK")
         connection.query(connection.baseline.reset)
-
-
-def describe_failure(outcome: Outcome, blockers: tuple[str, ...]) -> Failure:
-    """The failure of a transactional attempt, for people."""
-    error, job = outcome.error, outcome.job
-    assert error is not None
-    assert job is not None
-    place = locate(job.content.data, outcome.offset) if outcome.offset is not None else None
-    message, advice = _explain(error, outcome)
-    remains = ROLLED_BACK
-    if outcome.persisted:
-        remains = (
-            "The file ended the runner's transaction, or reset its settings: what ran before that "
-            "may be in the database, and is not recorded."
-        )
-    return Failure(
-        version=job.file.version,
-        filename=job.file.filename,
-        file=str(job.file.path),
-        message=message,
-        remains=remains,
-        advice=advice,
-        sqlstate=error.sqlstate,
-        detail=error.detail,
-        hint=error.hint,
-        context=error.context,
-        statement=outcome.statement,
-        line=place.line if place else None,
-        column=place.column if place else None,
-        excerpt=place.excerpt if place else None,
-        blockers=blockers,
-    )
-
-
-ADVICE: Final = {
-    "25001": "Put the statement in a file of its own with `-- sqlmigrator: no-transaction`.",
-    "55P04": "Use the new enum value in a later migration: it must be committed first.",
-    "2D000": "Remove COMMIT and ROLLBACK from the procedure or DO block.",
-    "42501": "Grant the right to the role, or run as the owner of the object.",
-    "55P03": "Run again when the sessions named above are done, or end them.",
-    "40P01": "Run again when the sessions named above are done, or end them.",
-    "57014": "Raise the limit: `--statement-timeout`, or the directive statement_timeout.",
-    "53100": "Free disk space on the server, then run again.",
-}
-
-
-def _explain(error: ServerError, outcome: Outcome) -> tuple[str, str]:
-    advice = ADVICE.get(error.sqlstate, "Correct the file, then run `manage.py migrate_apply`.")
-    if error.sqlstate == "57014" and "timeout" not in error.message:
-        advice = "Somebody cancelled the statement: run `manage.py migrate_apply` again."
-    if outcome.persisted:
-        advice = (
-            "Remove the COMMIT, ROLLBACK or RESET ALL; look what is in the database, undo or "
-            "complete it by hand, then `manage.py migrate_mark`."
-        )
-    elif error.message == _LOCK_LOST:
-        advice = "Remove what drops advisory locks (pg_advisory_unlock_all, DISCARD ALL)."
-    message = error.message
-    if outcome.statement is None and error.sqlstate == "42501":
-        message = f"the migration ran, but its history row could not be written: {message}"
-    elif outcome.statement is None and error.sqlstate.startswith("23"):
-        message = f"a deferred constraint failed at the end of the file: {message}"
-    elif outcome.statement is None and error.sqlstate == "25006":
-        message = f"the file made its transaction read-only: {message}"
-    return message, advice
-
-
-def _stopped(job: Job, stopped: Interrupted) -> Failure:
-    """The failure of a file that a signal stopped, for the journal."""
-    return Failure(
-        version=job.file.version,
-        filename=job.file.filename,
-        file=str(job.file.path),
-        message=f"stopped by {signal.Signals(stopped.exit_code - 128).name}",
-        remains=ROLLED_BACK,
-        advice="Run `manage.py migrate_apply` again.",
-        sqlstate="57014",
-    )
-
-
-def write_failure(context: Context, job: Job, failure: Failure) -> Failure:
-    """Put the failure into the journal, after the rollback; return what is to be told of it."""
-    reason = f"blocked by {'; '.join(failure.blockers)}" if failure.blockers else None
-    sql = journal.insert_sql(
-        context.layout,
-        version=job.file.version,
-        name=job.file.name,
-        checksum=job.file.checksum,
-        action=job.action,
-        state=AttemptState.FAILED,
-        applied_by=job.applied_by,
-        total=len(job.content.statements),
-        sqlstate=failure.sqlstate or None,
-        error=failure.message,
-        line=failure.line,
-        reason=reason,
-    )
-    return journaled(context, sql, failure)
-
-
-def journaled(context: Context, sql: str, failure: Failure) -> Failure:
-    """Run the journal's `sql`; where that fails too (a full disk), say so in the failure."""
-    if context.connection.wire.is_broken:
-        return failure
-    try:
-        context.connection.query(sql)
-    except ServerFailure as error:
-        told = f"The attempt could not be put into the journal: {error.message}."
-        return replace(failure, remains=f"{failure.remains} {told}")
-    return failure

@@ -58,6 +58,12 @@ def _server(alias: str, config: Config, name: str) -> Iterator[Mapping[str, Any]
             with _embedded_server(name) as parameters:
                 yield parameters
             return
+        except psycopg.Error as error:
+            told = without_secrets(alias, str(error))
+            raise DatabaseRefused(
+                f"The scratch database for the rehearsal could not be made: {told}",
+                hint="Remove the cause, then run it again.",
+            ) from None
     try:
         yield {}
     finally:

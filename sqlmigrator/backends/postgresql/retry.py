@@ -16,7 +16,7 @@ from sqlmigrator.events import Retrying, Session, describe
 from sqlmigrator.exceptions import Interrupted
 
 if TYPE_CHECKING:
-    from sqlmigrator.backends.postgresql.execution import Context
+    from sqlmigrator.backends.postgresql.context import Context
 
 GIVE_WAY: Final = ("55P03", "40P01")  # lock_not_available, deadlock_detected
 _MOST_ATTEMPTS: Final = 40

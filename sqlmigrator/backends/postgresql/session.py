@@ -12,13 +12,9 @@ from psycopg import pq
 from sqlmigrator.backends.base import SessionLost
 from sqlmigrator.backends.postgresql import journal, read_history, tracking
 from sqlmigrator.backends.postgresql.connection import Connection
-from sqlmigrator.backends.postgresql.execution import (
-    ROLLED_BACK,
-    Context,
-    Job,
-    run_transaction,
-    write_failure,
-)
+from sqlmigrator.backends.postgresql.context import Context, Job
+from sqlmigrator.backends.postgresql.execution import run_transaction
+from sqlmigrator.backends.postgresql.failures import ROLLED_BACK, write_failure
 from sqlmigrator.backends.postgresql.lock import MigrationLock
 from sqlmigrator.backends.postgresql.stepwise import run_stepwise
 from sqlmigrator.backends.postgresql.tracking import quote_literal, quote_name
@@ -200,15 +196,9 @@ class PostgreSQLSession:
         rights = ("SELECT", "INSERT", "UPDATE")
         name = quote_literal(table)
         checks = [f"pg_catalog.has_table_privilege({name}, '{right}')" for right in rights]
-        checks += [f"pg_catalog.row_security_active({name})", _UNUSABLE_SEQUENCE.format(table=name)]
+        checks.append(_UNUSABLE_SEQUENCE.format(table=name))
         (row,) = self._connection.query(f"SELECT {', '.join(checks)}")
-        *has_rights, row_security, sequence = row
-        if row_security == "t":
-            raise DatabaseRefused(
-                f"Row level security hides rows of {table} from this role.",
-                why="An interrupted migration would be overlooked.",
-                hint="Connect as the table's owner, or give the role BYPASSRLS.",
-            )
+        *has_rights, sequence = row
         if sequence is not None:
             raise DatabaseRefused(
                 f"This role may not use the sequence {sequence}: no migration could be recorded.",

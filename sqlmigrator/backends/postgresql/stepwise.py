@@ -13,17 +13,11 @@ from typing import Final
 from psycopg import pq
 
 from sqlmigrator.backends.postgresql import doubt, journal, tracking
+from sqlmigrator.backends.postgresql.context import Context, Job
 from sqlmigrator.backends.postgresql.doubt import Doubt
-from sqlmigrator.backends.postgresql.execution import (
-    ADVICE,
-    Context,
-    Job,
-    fence_sql,
-    journaled,
-    roll_back,
-    without_fence,
-    written_sql,
-)
+from sqlmigrator.backends.postgresql.execution import roll_back
+from sqlmigrator.backends.postgresql.failures import ADVICE, journaled
+from sqlmigrator.backends.postgresql.fence import fence_sql, without_fence, written_sql
 from sqlmigrator.backends.postgresql.retry import Retries
 from sqlmigrator.backends.postgresql.wire import ServerError, ServerFailure
 from sqlmigrator.core.history import Action, Attempt, AttemptState

@@ -53,12 +53,12 @@ SELECT coalesce(n.nspname, pg_catalog.current_schema()::text), c.relkind::text,
             ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
            WHERE i.indrelid = c.oid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
              AND i.indnkeyatts = 1 AND a.attname = 'version'),
-  CASE WHEN coalesce(n.nspname, pg_catalog.current_schema()) IS NOT NULL
-       THEN pg_catalog.to_regclass(pg_catalog.format('%I.schema_migrations_log',
-              coalesce(n.nspname, pg_catalog.current_schema()::text))) IS NOT NULL END
+  log.oid IS NOT NULL, pg_catalog.row_security_active(log.oid)
 FROM (SELECT pg_catalog.to_regclass(@NAME@) AS oid) AS found
 LEFT JOIN pg_catalog.pg_class c ON c.oid = found.oid
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_class log ON log.oid = pg_catalog.to_regclass(pg_catalog.format(
+  '%I.schema_migrations_log', coalesce(n.nspname, pg_catalog.current_schema(), '')))
 """
 
 # At least one row, whose first column tells whether the others can be trusted.
@@ -96,15 +96,23 @@ def read_layout(fetch: Fetch, schema: str | None = None) -> Layout:
     """
     name = TABLE if schema is None else f"{quote_name(schema)}.{TABLE}"
     (row,) = fetch(_LAYOUT.replace("@NAME@", quote_literal(name)))
-    found_schema, relkind, columns_text, row_security, may_select, unique, log_exists = row
+    found_schema, relkind, columns_text, row_security, may_select, unique, *log = row
+    log_exists, log_row_security = log
     schema = schema or found_schema
     if schema is None:
         raise DatabaseRefused(
-            "The role's search_path names no schema that exists: there is nowhere to keep "
-            "schema_migrations.",
-            hint="Create the schema, or set search_path for the role or in the alias's OPTIONS.",
+            "The role's search_path names no schema that exists and that the role may use: there "
+            "is nowhere to keep schema_migrations.",
+            hint="GRANT USAGE ON SCHEMA … TO …; or create the schema, or set search_path for the "
+            "role or in the alias's OPTIONS.",
         )
     is_true = (True, "t")
+    if log_row_security in is_true:
+        raise DatabaseRefused(
+            f"Row level security hides rows of {quote_name(schema)}.{LOG_TABLE} from this role.",
+            why="An interrupted migration would be overlooked.",
+            hint="Connect as the table's owner, or give the role BYPASSRLS.",
+        )
     if relkind is None:
         return Layout(schema, log_exists=log_exists in is_true)
     types = dict(item.split(" ", 1) for item in (columns_text or "").split(",") if item)

@@ -1,0 +1,54 @@
+"""SQL that fails at run time unless the transaction, the lock and the history are what they should be.
+
+DESIGN 5.5: it stands in the same transaction as the file, before COMMIT.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlmigrator.backends.postgresql import tracking
+from sqlmigrator.backends.postgresql.lock import MigrationLock
+from sqlmigrator.backends.postgresql.tracking import Layout
+from sqlmigrator.backends.postgresql.wire import FENCE, ServerError
+from sqlmigrator.core.files import MigrationFile
+
+TOKEN_LOST: Final = f"{FENCE}the file ended the transaction or reset its settings"
+_ROW_LOST: Final = f"{FENCE}a trigger or rule on schema_migrations swallowed the history row"
+LOCK_LOST: Final = f"{FENCE}the file dropped the migration lock"
+
+
+def fence_sql(token: str, lock: MigrationLock) -> str:
+    """A column that raises at run time unless this is still our transaction and our lock.
+
+    The casts fail on a text that is only known when they run: a constant would be folded, and
+    would raise, at plan time.
+    """
+    pid = "pg_catalog.pg_backend_pid()::text"
+    return (
+        "CASE WHEN pg_catalog.current_setting('sqlmigrator.token', true)"
+        f" IS DISTINCT FROM '{token}' THEN ('{TOKEN_LOST} ' || {pid})::integer"
+        f" WHEN NOT {lock.is_held_sql()} THEN ('{LOCK_LOST} ' || {pid})::integer ELSE 0 END"
+    )
+
+
+def written_sql(layout: Layout, file: MigrationFile, is_there: bool) -> str:
+    """The journal's execution_time_ms; raises at run time unless the history says what it should.
+
+    A trigger or a rule on schema_migrations could swallow the row.
+    """
+    version = tracking.version_literal(layout, file.version)
+    wrong = "NOT EXISTS" if is_there else "EXISTS"
+    return (
+        f"CASE WHEN {wrong} (SELECT FROM {layout.table} WHERE version = {version})"
+        f" THEN ('{_ROW_LOST} ' || pg_catalog.pg_backend_pid()::text)::integer"
+        " ELSE execution_time_ms END"
+    )
+
+
+def without_fence(error: ServerError) -> ServerError:
+    """The fence's own words, where the error is the fence's."""
+    for told in (TOKEN_LOST, LOCK_LOST, _ROW_LOST):
+        if told in error.message:
+            return ServerError(told)
+    return error
