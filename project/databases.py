@@ -16,7 +16,7 @@ def default_database() -> dict[str, Any]:
     """Return the entry of DATABASES for the server in DATABASE_URL, else for the embedded one."""
     url = os.environ.get("DATABASE_URL")
     if url:
-        return from_url(url)
+        return from_url(url.strip())  # a secret's file may end with a newline
     return {"ENGINE": "project.embedded", "NAME": "postgres", "USER": "postgres"}
 
 
@@ -36,6 +36,8 @@ def from_url(url: str) -> dict[str, Any]:
         raise _unusable("its scheme is none that dj-database-url knows") from None
     except ValueError:
         raise _unusable(f"its host or its port is malformed; {ESCAPE}") from None
+    if database["ENGINE"].rpartition(".")[2] not in ("postgresql", "postgis"):
+        raise _unusable("it is not the URL of a PostgreSQL database")
     if "@" in parts.path or parts.fragment:
         raise _unusable(f"its parts cannot be told apart; {ESCAPE}")
     if not database["NAME"]:

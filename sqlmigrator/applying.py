@@ -192,6 +192,7 @@ def _refuse_edited(file: MigrationFile, attempt: Attempt) -> None:
     raise SqlMigratorError(
         f"{file.filename} was edited since it was interrupted; it cannot be resumed.",
         why="The statements that are done may not be those that the file holds now.",
-        hint="Restore the file; or settle it by hand, then `manage.py migrate_mark --applied "
-        f"{file.version}`, or `--unapplied {file.version}` to run it from the start.",
+        hint="Restore the file and resume; or complete it by hand, then `manage.py migrate_mark "
+        f"--applied {file.version} --reason …`; or undo what is done, then `--unapplied "
+        f"{file.version} --reason …` to run the file from the start.",
     )

@@ -79,7 +79,7 @@ APPLIED_UNDER_OTHER_NAME: Final = _rule(
     "applied under another name",
     "The history has this version under a name that no file in the folder has.",
     "Either the file was renamed after it was applied, or another file with this number ran here.",
-    "Rename the file back, or accept it with `manage.py migrate_mark --applied VERSION`.",
+    "Rename the file back, or accept it with `manage.py migrate_mark --applied VERSION --reason …`.",
 )
 RENUMBERED: Final = _rule(
     "E004",
@@ -110,7 +110,7 @@ MISSING: Final = _rule(
     "The history has a version below the highest local one, and no file has it.",
     "A fresh database would lack what this one holds.",
     "Restore the file from version control, remove the row with `manage.py migrate_mark "
-    "--unapplied VERSION`, or pass `--ignore-missing`.",
+    "--unapplied VERSION --reason …`, or pass `--ignore-missing`.",
 )
 NEEDS_NO_TRANSACTION: Final = _rule(
     "E008",
@@ -188,7 +188,7 @@ RECORD_UNUSABLE: Final = _rule(
     "version recorded twice",
     "Two history rows stand for the same version number under different names.",
     "Nobody can say which of them is true.",
-    "Remove the wrong one with `manage.py migrate_mark --unapplied VERSION`.",
+    "Remove the wrong one with `manage.py migrate_mark --unapplied VERSION --reason …`.",
 )
 GAP: Final = _rule(
     "W001",
@@ -224,7 +224,7 @@ ROW_WITHOUT_NUMBER: Final = _rule(
     "A history row's version is no number (037b).",
     "It matches no file.",
     "`migrate_renumber --write`, then `--record`, mend file and row; where no file is left, "
-    "`migrate_mark --unapplied VERSION` removes it.",
+    "`migrate_mark --unapplied VERSION --reason …` removes it.",
 )
 WRITES_HISTORY: Final = _rule(
     "W006",

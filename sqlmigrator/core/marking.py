@@ -111,7 +111,8 @@ def _applied_change(plan: Plan, entry: Entry) -> Change:
     if entry.record is not None:
         raise ConfigurationError(
             f"{file.filename} is recorded already.",
-            hint=f"For a changed file: `manage.py migrate_mark --accept-checksum {file.version}`.",
+            hint="For a changed file: `manage.py migrate_mark --accept-checksum "
+            f"{file.version} --reason …`.",
         )
     rows = [record for record in plan.history.records if record.number == file.number]
     if rows and any(other.number == file.number and other.record for other in plan.entries):
@@ -165,7 +166,8 @@ def _checksum_change(entry: Entry) -> Change:
     if file is None:
         raise ConfigurationError(
             f"Version {record.version} has no file here whose checksum could be recorded.",
-            hint="Restore the file, or remove the row with `manage.py migrate_mark --unapplied`.",
+            hint="Restore the file, or remove the row with `manage.py migrate_mark --unapplied "
+            f"{record.version} --reason …`.",
         )
     after = replace(record, checksum=file.checksum)
     return Change(Action.MARK, record.version, file.name, record, after)

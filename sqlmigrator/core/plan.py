@@ -392,7 +392,8 @@ class _Planner:
                 self._add(
                     rules.RECORD_UNUSABLE,
                     f"Version {rows[0].version} is recorded twice: {', '.join(sorted(names))}",
-                    "Remove the wrong row with `manage.py migrate_mark --unapplied VERSION`.",
+                    "Remove the wrong row with `manage.py migrate_mark --unapplied VERSION "
+                    "--reason …`.",
                     version=rows[0].version,
                 )
 
@@ -462,8 +463,9 @@ class _Planner:
                 rules.INTERRUPTED,
                 f"{entry.filename} was {interruption(attempt)}",
                 "`manage.py migrate_apply --resume` checks that statement and goes on; or settle "
-                f"it by hand, then `manage.py migrate_mark --applied {entry.version}` (it is all "
-                f"there) or `--unapplied {entry.version}` (run it from the start).",
+                f"it by hand, then `manage.py migrate_mark --applied {entry.version} --reason …` "
+                f"(it is all there) or `--unapplied {entry.version} --reason …` (run it from the "
+                "start).",
                 version=entry.version,
                 file=str(entry.file.path),
             )

@@ -513,7 +513,9 @@ def test_rows_recorded_twice_under_different_names() -> None:
     found = plan(["003_a.sql"], [row("003", "a"), row("0003", "0003_b.sql")])
     finding = only(found, rules.RECORD_UNUSABLE)
     assert finding.message == "Version 003 is recorded twice: a, b"
-    assert finding.hint == "Remove the wrong row with `manage.py migrate_mark --unapplied VERSION`."
+    assert finding.hint == (
+        "Remove the wrong row with `manage.py migrate_mark --unapplied VERSION --reason …`."
+    )
 
 
 def test_rows_recorded_twice_under_one_name_are_no_contradiction() -> None:
@@ -748,8 +750,8 @@ def test_a_dead_session_left_a_migration_half_done(it: Attempt, where: str) -> N
     assert finding.message == f"002_b.sql was interrupted {where}"
     assert finding.hint == (
         "`manage.py migrate_apply --resume` checks that statement and goes on; or settle it by "
-        "hand, then `manage.py migrate_mark --applied 002` (it is all there) or `--unapplied 002` "
-        "(run it from the start)."
+        "hand, then `manage.py migrate_mark --applied 002 --reason …` (it is all there) or "
+        "`--unapplied 002 --reason …` (run it from the start)."
     )
     assert (finding.version, finding.file) == ("002", "migrations/002_b.sql")
     assert interruption(it) == f"interrupted {where}"

@@ -393,7 +393,7 @@ def test_resume_refuses_a_file_edited_since(
     refused = call("migrate_apply", "--resume")
     assert refused.code == 1
     assert "003_seven.sql was edited since it was interrupted; it cannot be resumed." in refused.err
-    assert "Restore the file; or settle it by hand" in refused.err
+    assert "Restore the file and resume; or complete it by hand" in refused.err
     assert attempts(prepared, "003") == [("running", 2, 7, None, None)]
     assert prepared.query("SELECT n FROM first") == [(1,)]
     folder.write("003_seven.sql", SEVEN)

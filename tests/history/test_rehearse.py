@@ -12,9 +12,11 @@ Call = Callable[..., Result]
 
 
 def scratch_databases() -> list[str]:
+    """What rehearsals have left behind; another test's, which is going on, is in use."""
     with maintenance_connection() as connection:
         found = connection.execute(
-            "SELECT datname FROM pg_database WHERE datname LIKE 'sqlmigrator_rehearsal_%'"
+            "SELECT datname FROM pg_database d WHERE datname LIKE 'sqlmigrator_rehearsal_%'"
+            " AND NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.datid = d.oid)"
         )
         return [name for (name,) in found]
 

@@ -29,6 +29,9 @@ UNUSABLE = {
     "postgresql://u:hun/ter2@h/n": f"its host or its port is malformed; {ESCAPE}",
     "postgresql://u:hun#ter2@h/n": f"its host or its port is malformed; {ESCAPE}",
     "postgresql://u:12/hunter2@h/n": f"its parts cannot be told apart; {ESCAPE}",
+    "sqlite:///": "it is not the URL of a PostgreSQL database",
+    "sqlite://:memory:": "it is not the URL of a PostgreSQL database",
+    "mysql://u:hunter2@h/n": "it is not the URL of a PostgreSQL database",
     "postgresql://u:p@h/n#hunter2": f"its parts cannot be told apart; {ESCAPE}",
 }
 
@@ -64,7 +67,3 @@ def test_escapes_are_undone() -> None:
     assert database["PASSWORD"] == "p/#"
     assert (database["HOST"], database["PORT"], database["NAME"]) == ("h", 6543, "my db")
     assert database["OPTIONS"] == {"sslmode": "require", "connect_timeout": 3}
-
-
-def test_other_databases_are_left_to_the_commands_to_refuse() -> None:
-    assert from_url("sqlite://:memory:")["ENGINE"] == "django.db.backends.sqlite3"

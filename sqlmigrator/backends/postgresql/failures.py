@@ -69,7 +69,7 @@ def _explain(error: ServerError, outcome: Outcome) -> tuple[str, str]:
     if outcome.persisted:
         advice = (
             "Remove the COMMIT, ROLLBACK or RESET ALL; look what is in the database, undo or "
-            "complete it by hand, then `manage.py migrate_mark`."
+            "complete it by hand, then `manage.py migrate_mark --applied … --reason …`."
         )
     elif error.message == LOCK_LOST:
         advice = "Remove what drops advisory locks (pg_advisory_unlock_all, DISCARD ALL)."

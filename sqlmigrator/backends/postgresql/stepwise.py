@@ -338,10 +338,13 @@ class _Stepwise:
         known = ADVICE.get(error.sqlstate)
         advice = known or "Correct the file, then run `manage.py migrate_apply`."
         if self.done or self.interrupted:
-            first = f"{known} Then" if known else "Remove the cause, then"
+            first = (
+                f"{known} Then" if known else "Where the cause is in the database, remove it, then"
+            )
             advice = (
-                f"{first} `manage.py migrate_apply --resume` goes on; or settle it by hand, then "
-                "`manage.py migrate_mark`."
+                f"{first} `manage.py migrate_apply --resume` goes on. Where it is in the file, undo "
+                "what is done, correct the file, and run `manage.py migrate_mark --unapplied "
+                f"{job.file.version} --reason …` before `manage.py migrate_apply`."
             )
         return Failure(
             version=job.file.version,

@@ -160,7 +160,7 @@ def _refuse_foreign(layout: Layout, columns: dict[str, str], relkind: str) -> No
         f"{layout.table} has no column {', '.join(missing)}: {maker}.",
         why="sqlmigrator does not touch the history of another tool.",
         hint=f"Rename it (ALTER TABLE {layout.table} RENAME TO schema_migrations_old;), then "
-        "record what is applied: `manage.py migrate_mark --applied …`.",
+        "record what is applied: `manage.py migrate_mark --applied … --reason …`.",
     )
 
 
