@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from importlib import util
 from typing import TYPE_CHECKING, Protocol
 
 from django.db import connections
@@ -130,6 +131,12 @@ def get_backend(alias: str) -> Backend:
             f"The database {alias!r} is {connection.display_name}, not PostgreSQL.",
             why="sqlmigrator runs SQL files on PostgreSQL only.",
             hint="Leave this alias out of SQLMIGRATOR, and use `manage.py migrate` for it.",
+        )
+    if util.find_spec("psycopg") is None:  # Django itself is content with psycopg2
+        raise DatabaseRefused(
+            "sqlmigrator needs psycopg 3; here is only psycopg2.",
+            hint='`python -m pip install "sqlmigrator[postgres]"`. Django uses psycopg 3, too, as '
+            "soon as it is installed.",
         )
     from sqlmigrator.backends.postgresql import PostgreSQLBackend
 

@@ -20,6 +20,7 @@ from sqlmigrator.core.statements import (
     drops_lock,
     first_tokens,
     is_reset_all,
+    mentions,
     outside_transaction,
     transaction_control,
 )
@@ -63,7 +64,7 @@ class Content:
     @cached_property
     def names_history_table(self) -> bool:
         """Whether schema_migrations stands anywhere in it, comments and strings included."""
-        return _HISTORY_TABLE.search(self.data) is not None
+        return _names_history_table(self.data)
 
     def text(self, statement: Statement) -> bytes:
         return self.data[statement.start : statement.end]
@@ -212,8 +213,10 @@ class _Reader:
         self._add(rules.TRANSACTION_CONTROL, message, hint, statement.start)
 
     def _check_statements(self, statements: list[Statement], directives: Directives) -> None:
+        unlocks = mentions(self.data, b"pg_advisory_unlock_all")
         for statement in statements:
-            if drops_lock(self.data, statement):
+            looks_so = unlocks or statement.word == "DISCARD"
+            if looks_so and drops_lock(self.data, statement):
                 hint = "Remove it; the runner resets the session after every file."
                 message = "this statement drops the migration lock"
                 self._add(rules.DROPS_LOCK, message, hint, statement.start)
@@ -228,7 +231,7 @@ class _Reader:
                 self._add(rules.NEEDS_NO_TRANSACTION, message, hint, statement.start)
 
     def _check_history_writes(self, statements: list[Statement]) -> None:
-        if not _HISTORY_TABLE.search(self.data):
+        if not _names_history_table(self.data):
             return
         for statement in statements:
             if _HISTORY_TABLE.search(self.data, statement.start, statement.end):
@@ -236,6 +239,10 @@ class _Reader:
                 if written:
                     hint = "Remove it; `manage.py migrate_mark` edits the history, with a journal."
                     self._add(rules.WRITES_HISTORY, written, hint, statement.start)
+
+
+def _names_history_table(data: bytes) -> bool:
+    return mentions(data, b"schema_migrations") and _HISTORY_TABLE.search(data) is not None
 
 
 def _first_invalid_utf8(data: bytes) -> int | None:
