@@ -64,7 +64,7 @@ class MigrationAttempt(models.Model):
     started_at = models.DateTimeField(_("started at"))
     finished_at = models.DateTimeField(_("finished at"), null=True)
     execution_time_ms = models.BigIntegerField(_("duration (ms)"), null=True)
-    applied_by = models.CharField(_("by"), max_length=255, null=True)
+    applied_by = models.CharField(_("applied by"), max_length=255, null=True)
     backend_pid = models.IntegerField(_("server process"), null=True)
     sqlstate = models.CharField(_("SQLSTATE"), max_length=5, null=True)
     error = models.TextField(_("error"), null=True)

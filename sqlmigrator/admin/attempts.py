@@ -12,9 +12,17 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from sqlmigrator.admin.base import DatabaseParameter, ReadOnlyAdmin, Trouble, chosen_database
+from sqlmigrator.admin.base import ReadOnlyAdmin, Trouble, chosen_database
 from sqlmigrator.admin.filters import ActionFilter, AttemptStateFilter
-from sqlmigrator.admin.labels import ACTIONS, ATTEMPT_STATES, Label
+from sqlmigrator.admin.labels import (
+    ACTIONS,
+    ATTEMPT_STATES,
+    Label,
+    breakable,
+    moment,
+    progress,
+    two_lines,
+)
 from sqlmigrator.core.durations import format_duration
 from sqlmigrator.core.history import Action, AttemptState, Tables
 from sqlmigrator.models import MigrationAttempt
@@ -24,11 +32,9 @@ class MigrationAttemptAdmin(ReadOnlyAdmin):
     """The journal. Each row leads to the page of its migration, which shows it in full."""
 
     page_title = _("Attempts")
-    list_display = (
-        "migration", "did", "outcome", "what", "started_at", "duration", "statements", "applied_by"
-    )  # fmt: skip
+    list_display = ("migration", "did", "outcome", "what", "started", "took")
     list_display_links = None
-    list_filter = (DatabaseParameter, AttemptStateFilter, ActionFilter)
+    list_filter = (AttemptStateFilter, ActionFilter)
     search_fields = ("version", "name", "error", "reason", "sqlstate", "applied_by")
     search_help_text = _("Version, name, error, SQLSTATE, reason, or who did it.")
     date_hierarchy = "started_at"
@@ -75,7 +81,7 @@ class MigrationAttemptAdmin(ReadOnlyAdmin):
     @admin.display(description=_("migration"), ordering="version")
     def migration(self, row: MigrationAttempt) -> SafeString:
         url = self._page_of(row, row._state.db or "")
-        return format_html('<a href="{}">{} {}</a>', url, row.version, row.name)
+        return format_html('<a href="{}">{} {}</a>', url, row.version, breakable(row.name))
 
     @admin.display(description=_("action"), ordering="action")
     def did(self, row: MigrationAttempt) -> str:
@@ -85,18 +91,15 @@ class MigrationAttemptAdmin(ReadOnlyAdmin):
     def outcome(self, row: MigrationAttempt) -> SafeString:
         return _label(ATTEMPT_STATES, AttemptState, row.state).badge()
 
-    @admin.display(description=_("statements"))
-    def statements(self, row: MigrationAttempt) -> str | None:
-        if not row.statement_total:
-            return None
-        return gettext("%(done)s of %(total)s") % {
-            "done": row.statement_done,
-            "total": row.statement_total,
-        }
+    @admin.display(description=_("started at"), ordering="started_at")
+    def started(self, row: MigrationAttempt) -> SafeString:
+        who = gettext("by %(who)s") % {"who": row.applied_by} if row.applied_by else ""
+        return two_lines(moment(row.started_at), who)
 
     @admin.display(description=_("duration"), ordering="execution_time_ms")
-    def duration(self, row: MigrationAttempt) -> str | None:
-        return None if row.execution_time_ms is None else format_duration(row.execution_time_ms)
+    def took(self, row: MigrationAttempt) -> SafeString:
+        duration = "-" if row.execution_time_ms is None else format_duration(row.execution_time_ms)
+        return two_lines(duration, progress(row.statement_done, row.statement_total))
 
     @admin.display(description=_("error or reason"))
     def what(self, row: MigrationAttempt) -> str | None:

@@ -13,13 +13,14 @@ from django.contrib.admin.utils import quote
 from django.core.exceptions import PermissionDenied
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Case, DecimalField, Model, QuerySet, When
-from django.db.models.functions import Cast
+from django.db.models import Case, DecimalField, Model, Q, QuerySet, TextField, When
+from django.db.models.functions import Cast, Length
+from django.db.models.lookups import LessThanOrEqual
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.functional import Promise
-from django.utils.translation import gettext
+from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from sqlmigrator.conf import configured_aliases
@@ -28,6 +29,8 @@ from sqlmigrator.exceptions import SqlMigratorError
 from sqlmigrator.models import SchemaMigration
 
 if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
@@ -42,9 +45,12 @@ class _Numeric(DecimalField):  # type: ignore[type-arg]
         return "numeric"
 
 
-# The version as a number where it is one (the server's regular expressions count up to 255).
+# The version as a number where it is one, by the rule of the view migration_status.
 VERSION_NUMBER: Final = Case(
-    When(version__regex=r"^[0-9]{1,255}$", then=Cast("version", _Numeric()))
+    When(
+        Q(LessThanOrEqual(Length(Cast("version", TextField())), 1000), version__regex="^[0-9]+$"),
+        then=Cast("version", _Numeric()),
+    )
 )
 
 
@@ -103,22 +109,6 @@ def history_trouble(tables: Tables) -> Trouble | None:
     return None
 
 
-class DatabaseParameter(admin.SimpleListFilter):
-    """Lets the changelist accept ?database=…; the navigation shows the choice."""
-
-    parameter_name = DATABASE
-    title = _("database")
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return []
-
-    def has_output(self) -> bool:
-        return False
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset
-
-
 class ReadOnlyAdmin(_ModelAdmin):
     """Shows rows of the chosen database and refuses every change."""
 
@@ -149,6 +139,11 @@ class ReadOnlyAdmin(_ModelAdmin):
 
     def delete_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
         raise PermissionDenied
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        from sqlmigrator.admin.changelist import DatabaseList
+
+        return DatabaseList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).using(chosen_database(request))
@@ -213,7 +208,7 @@ class ReadOnlyAdmin(_ModelAdmin):
         if request.user.has_perm("sqlmigrator.view_schemamigration"):
             pages += [
                 (_("Overview"), self.url("overview")),
-                (_("History"), self.url("schemamigration_changelist")),
+                (pgettext_lazy("migrations", "History"), self.url("schemamigration_changelist")),
                 (_("Conflicts"), self.url("conflicts")),
             ]
         if may_see_attempts(request):

@@ -1,4 +1,4 @@
-"""The rows of one page of the history, with the states of their files."""
+"""The lists: the rows of one database, and in the history the states of their files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 
-from sqlmigrator.admin.base import chosen_database
+from sqlmigrator.admin.base import DATABASE, chosen_database
 from sqlmigrator.admin.filters import StateFilter
 from sqlmigrator.admin.labels import RowState
 from sqlmigrator.admin.reading import partial_plan, read_once, read_texts, record_of, scan_folder
@@ -20,7 +20,21 @@ from sqlmigrator.runner import MigrationRunner
 _Row = Any  # a SchemaMigration with what is added here
 
 
-class HistoryList(ChangeList):
+class DatabaseList(ChangeList):
+    """Accepts ?database=… as a choice that is no filter: clearing the filters keeps it."""
+
+    def get_filters_params(self, params: dict[str, Any] | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = super().get_filters_params(params)
+        found.pop(DATABASE, None)
+        return found
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        # Leaves out "Show all" beside the search, which would go back to the first database.
+        self.full_result_count = self.result_count
+
+
+class HistoryList(DatabaseList):
     """Adds the state of each row on the page, and the longest duration on it."""
 
     def get_results(self, request: HttpRequest) -> None:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from sqlmigrator import git
 from sqlmigrator.admin.base import Trouble, chosen_database, with_database
-from sqlmigrator.admin.labels import Label, Role
+from sqlmigrator.admin.labels import Label, Role, moment
 from sqlmigrator.admin.reading import Reading, read
 from sqlmigrator.admin.sqltext import Listing, listing
 from sqlmigrator.conf import configured_aliases
 from sqlmigrator.core import findings as rules
 from sqlmigrator.core.files import MigrationFile
 from sqlmigrator.core.findings import Finding, Rule
+from sqlmigrator.core.history import version_number
 from sqlmigrator.core.plan import Plan, State
 from sqlmigrator.core.renumber import Rename, duplicates, next_version, propose, where_applied
 from sqlmigrator.core.report import excerpt_lines, short_id
@@ -166,7 +165,8 @@ def _item(
     url = admin.migration_url(finding.version, database) if finding.version else ""
     contenders: tuple[Contender, ...] = ()
     if finding.rule is rules.DUPLICATE_VERSION and way_out is not None:
-        sharing = [f for f in plan.folder.files if str(f.path) in finding.files]
+        number = version_number(finding.version or "")
+        sharing = (file for file in plan.folder.files if file.number == number)
         contenders = tuple(_contender(file, way_out) for file in sharing)
     return Item(finding, place, excerpt, url, contenders)
 
@@ -217,16 +217,10 @@ def _where(file: MigrationFile, found: Survey) -> str:
         else:
             told.append(
                 gettext("applied in %(database)s on %(when)s")
-                % {"database": alias, "when": _time(row.applied_at)}
+                % {"database": alias, "when": moment(row.applied_at)}
             )
     told += [gettext("%s cannot be reached") % alias for alias in found.unreadable]
     return "; ".join(told)
-
-
-def _time(when: datetime) -> str:
-    return date_format(
-        timezone.localtime(when) if timezone.is_aware(when) else when, "DATETIME_FORMAT"
-    )
 
 
 def _head(file: MigrationFile) -> Listing | None:

@@ -102,8 +102,10 @@ class AppliedByFilter(admin.SimpleListFilter):
 
         plan = read_once(request, chosen_database(request)).plan
         rows = plan.history.records if plan else ()
-        by_time = sorted((r for r in rows if r.applied_at), key=lambda r: str(r.applied_at))
-        names = dict.fromkeys(r.applied_by for r in reversed(by_time) if r.applied_by)
+        by_time = sorted(
+            (r.applied_at, r.applied_by) for r in rows if r.applied_at and r.applied_by
+        )
+        names = dict.fromkeys(name for _, name in reversed(by_time))
         return [(name, name) for name in list(names)[:_MOST_NAMES]]
 
     def queryset(

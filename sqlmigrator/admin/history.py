@@ -10,17 +10,17 @@ from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from sqlmigrator.admin.base import (
     VERSION_NUMBER,
-    DatabaseParameter,
     ReadOnlyAdmin,
     Trouble,
     chosen_database,
     history_trouble,
 )
 from sqlmigrator.admin.filters import AgeFilter, AppliedByFilter, StateFilter
-from sqlmigrator.admin.labels import AGES, ROW_STATES, age
+from sqlmigrator.admin.labels import AGES, ROW_STATES, age, breakable, moment, two_lines
 from sqlmigrator.core.durations import format_duration
 from sqlmigrator.core.history import Tables
 from sqlmigrator.models import SchemaMigration
@@ -34,10 +34,11 @@ _Row = Any  # a SchemaMigration with what changelist.HistoryList adds
 class SchemaMigrationAdmin(ReadOnlyAdmin):
     """The history; also where the overview and the conflicts are mounted."""
 
-    page_title = _("History")
-    list_display = ("number", "name", "state", "when", "age", "applied_by", "duration", "short")
-    list_display_links = ("number", "name")
-    list_filter = (DatabaseParameter, StateFilter, AgeFilter, AppliedByFilter)
+    # In a context: the admin translates the bare word for its own log.
+    page_title = pgettext_lazy("migrations", "History")
+    list_display = ("number", "title", "state", "when", "who", "duration", "short")
+    list_display_links = ("number", "title")
+    list_filter = (StateFilter, AgeFilter, AppliedByFilter)
     search_fields = ("version", "name", "applied_by", "checksum")
     search_help_text = _("Version, name, who applied it, or the beginning of a checksum.")
     date_hierarchy = "applied_at"
@@ -102,14 +103,18 @@ class SchemaMigrationAdmin(ReadOnlyAdmin):
     def state(self, row: _Row) -> SafeString:
         return ROW_STATES[row.state].badge()
 
-    @admin.display(description=_("applied at"), ordering="applied_at")
-    def when(self, row: SchemaMigration) -> Any:
-        return row.applied_at
+    @admin.display(description=_("name"), ordering="name")
+    def title(self, row: SchemaMigration) -> SafeString:
+        return breakable(row.name)
 
-    @admin.display(description=_("age"), ordering="applied_at")
-    def age(self, row: SchemaMigration) -> Any:
-        when: Any = row.applied_at  # a table made by hand may hold NULL
-        return AGES[age(when)] if when else None
+    @admin.display(description=_("applied at"), ordering="applied_at")
+    def when(self, row: SchemaMigration) -> SafeString | None:
+        at: Any = row.applied_at  # a table made by hand may hold NULL
+        return two_lines(moment(at), AGES[age(at)]) if at else None
+
+    @admin.display(description=_("applied by"), ordering="applied_by")
+    def who(self, row: SchemaMigration) -> SafeString | None:
+        return breakable(row.applied_by) if row.applied_by else None
 
     @admin.display(description=_("duration"), ordering="execution_time_ms")
     def duration(self, row: _Row) -> SafeString | None:
@@ -127,4 +132,4 @@ class SchemaMigrationAdmin(ReadOnlyAdmin):
     def short(self, row: SchemaMigration) -> SafeString | None:
         if not row.checksum:
             return None
-        return format_html('<code title="{}">{}</code>', row.checksum, row.checksum[:10])
+        return format_html('<code title="{}">{}</code>', row.checksum, row.checksum[:8])

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from django.conf import settings
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.functional import Promise
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from sqlmigrator.core.history import Action, Attempt, AttemptState
@@ -126,11 +130,41 @@ AGE_LIMITS: Final[Mapping[Age, timedelta]] = {
 }
 
 
+def breakable(name: str) -> SafeString:
+    """A name that may be broken after each underscore and the like, for narrow columns."""
+    return SafeString(re.sub(r"([_@.-])", r"\1<wbr>", escape(name)))
+
+
+def two_lines(first: object, second: object) -> SafeString:
+    """A cell of a list with a quieter second line."""
+    return format_html('{}<span class="sqlmigrator-second">{}</span>', first, second)
+
+
+def moment(when: datetime) -> str:
+    """A date and time as the pages show it; a table made by hand may have no time zone."""
+    local = timezone.localtime(when) if timezone.is_aware(when) else when
+    return date_format(local, "DATETIME_FORMAT")
+
+
+def progress(done: int, total: int) -> str:
+    """How far an attempt came; "" where it had no statements."""
+    return (
+        gettext("%(done)s of %(total)s statements") % {"done": done, "total": total}
+        if total
+        else ""
+    )
+
+
+def with_zone(when: datetime) -> datetime:
+    """`when` with the time zone that it lacks where USE_TZ is off, or the column has none."""
+    if timezone.is_aware(when):
+        return when
+    return when.replace(tzinfo=UTC) if settings.USE_TZ else timezone.make_aware(when)
+
+
 def age(applied_at: datetime) -> Age:
     """The age of a row, by the rule of the view migration_status."""
-    if timezone.is_naive(applied_at):  # a table made by hand may have no time zone
-        applied_at = applied_at.replace(tzinfo=UTC)
-    passed = timezone.now() - applied_at
+    passed = datetime.now(UTC) - with_zone(applied_at)
     return next((a for a, limit in AGE_LIMITS.items() if passed < limit), Age.OLDER)
 
 

@@ -25,6 +25,7 @@ from sqlmigrator.admin.labels import (
     Label,
     RowState,
     attempt_label,
+    progress,
 )
 from sqlmigrator.admin.reading import (
     Text,
@@ -286,19 +287,13 @@ def _directives(directives: Directives) -> Sequence[str]:
 
 
 def _attempted(attempt: Attempt) -> Attempted:
-    progress = ""
-    if attempt.statement_total:
-        progress = gettext("%(done)s of %(total)s statements") % {
-            "done": attempt.statement_done,
-            "total": attempt.statement_total,
-        }
     place = gettext("line %d") % attempt.line if attempt.line is not None else ""
     return Attempted(
         attempt,
         attempt_label(attempt),
         ACTIONS[attempt.action],
         _duration(attempt.execution_time_ms),
-        progress,
+        progress(attempt.statement_done, attempt.statement_total),
         place,
     )
 

@@ -6,15 +6,17 @@ made of changes, because making it takes longer than a page should.
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from django.http import HttpRequest
-from django.utils import timezone
 
 from sqlmigrator.conf import Config
 from sqlmigrator.core.content import read_content
@@ -29,6 +31,7 @@ _LARGE: Final = 1000  # entries of a plan that is worth keeping
 _ATTRIBUTE: Final = "sqlmigrator_reading"  # of a request
 # Git and Django's own migrations also bear on a plan, and are not looked at for each page.
 _LONGEST_KEPT: Final = timedelta(seconds=60)
+_SETTLED_NS: Final = 2_000_000_000  # the coarsest clock of a file system in use, FAT's
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,12 @@ _kept: dict[str, _Kept] = {}
 
 def read(database: str) -> Reading:
     """The whole plan of `database`. Never raises SqlMigratorError."""
-    now = timezone.now()
+    with _without_collection():
+        return _read(database)
+
+
+def _read(database: str) -> Reading:
+    now = datetime.now(UTC)  # with USE_TZ = False timezone.now() has no zone
     try:
         runner = MigrationRunner(database)
         history = runner.backend.history()
@@ -71,6 +79,21 @@ def read(database: str) -> Reading:
     else:
         _kept.pop(database, None)
     return reading
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Without looking for cycles: a large plan is many objects, none of which is garbage yet.
+
+    That takes as long as reading the files.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def read_once(request: HttpRequest, database: str) -> Reading:
@@ -192,6 +215,26 @@ def partial_plan(
 def scan_folder(config: Config) -> tuple[Folder, SqlMigratorError | None]:
     """The names in the migrations folder; an empty folder and the error if it cannot be read."""
     try:
-        return scan(config.directory), None
+        return _scan(config.directory), None
     except SqlMigratorError as error:
         return Folder(config.directory, ()), error
+
+
+_folders: dict[Path, tuple[int, Folder]] = {}
+
+
+def _scan(directory: Path) -> Folder:
+    """Like scan(), but a large folder is kept as long as no name in it changes."""
+    try:
+        changed_ns = directory.stat().st_mtime_ns
+    except OSError:
+        return scan(directory)  # which says what is wrong with it
+    known = _folders.get(directory)
+    if known and known[0] == changed_ns:
+        return known[1]
+    folder = scan(directory)
+    # The clock of a file system ticks slowly: what comes right now may bear the same time.
+    is_settled = time.time_ns() - changed_ns > _SETTLED_NS
+    if is_settled and len(folder.files) >= _LARGE:
+        _folders[directory] = (changed_ns, folder)
+    return folder

@@ -119,7 +119,7 @@ class SqlMigratorCommand(BaseCommand):
             self.print_error(error)
             return error.exit_code
         except ImproperlyConfigured as error:  # Django's word for missing connection settings
-            problem = not_configured(alias, str(error).rstrip("."))
+            problem = not_configured(alias, " ".join(str(error).split()).rstrip(".?"))
             self.print_error(problem)
             return problem.exit_code
         except KeyboardInterrupt:

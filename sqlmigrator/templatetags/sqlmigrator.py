@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from django import template
-from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext
+
+from sqlmigrator.admin.labels import with_zone
 
 register = template.Library()
 _CODE: Final = re.compile(r"`([^`]+)`")
@@ -31,6 +32,4 @@ def code(text: object) -> SafeString:
 @register.filter
 def ago(when: datetime) -> str:
     """How long ago `when` was: "3 hours ago"."""
-    if timezone.is_naive(when):
-        when = when.replace(tzinfo=UTC)
-    return gettext("%s ago") % timesince(when)
+    return gettext("%s ago") % timesince(with_zone(when))

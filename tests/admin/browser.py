@@ -1,9 +1,9 @@
 """What the browser tests need: a live server, the system's Chromium, axe-core from npm."""
 
 import contextlib
-import os
 import shutil
 import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +15,7 @@ from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 HERE = Path(__file__).resolve().parent
 SCREENSHOTS = HERE / "screenshots"
 AXE_VERSION = "4.10.3"
-AXE = HERE / ".axe" / "node_modules" / "axe-core" / "axe.min.js"
+AXE = HERE / ".axe" / f"axe-{AXE_VERSION}.js"
 CHROMIUM_FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -39,15 +39,20 @@ def install_axe() -> str:
     npm = shutil.which("npm")
     if npm is None:
         return "npm is not installed here"
-    command = [npm, "install", "--prefix", str(HERE / ".axe"), "--no-save", "--no-audit"]
-    command += ["--no-fund", "--no-package-lock", f"axe-core@{AXE_VERSION}"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=180, check=False, env=dict(os.environ)
-        )
-    except subprocess.TimeoutExpired:
-        return "npm did not fetch axe-core in time"
-    return "" if AXE.exists() else f"npm could not fetch axe-core: {done.stderr[-300:]}"
+    AXE.parent.mkdir(exist_ok=True)
+    # A folder of its own: pytest-xdist may run this twice at a time.
+    with tempfile.TemporaryDirectory(dir=AXE.parent) as folder:
+        command = [npm, "install", "--prefix", folder, "--no-save", "--no-audit", "--no-fund"]
+        command += ["--ignore-scripts", "--no-package-lock", f"axe-core@{AXE_VERSION}"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=180)
+        except subprocess.TimeoutExpired:
+            return "npm did not fetch axe-core within 180 s"
+        fetched = Path(folder, "node_modules", "axe-core", "axe.min.js")
+        if not fetched.exists():
+            return f"npm could not fetch axe-core: {done.stderr[-300:]}"
+        fetched.replace(AXE)
+    return ""
 
 
 class _Quiet(WSGIRequestHandler):

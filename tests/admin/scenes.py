@@ -101,3 +101,21 @@ def forget_checksum(database: Database, version: str) -> None:
         f"UPDATE schema_migrations SET checksum = NULL, execution_time_ms = NULL,"
         f" applied_by = 'manual' WHERE version = '{version}'"
     )
+
+
+def spread_over_months(database: Database) -> None:
+    """The example's rows as a year of deploys would have left them: for the guide's pictures."""
+    for version, age, milliseconds, who in (
+        ("001", "338 days 5 hours 12 min", 41, "anna@laptop"),
+        ("002", "338 days 5 hours 11 min", 212, "anna@laptop"),
+        ("003", "251 days 9 hours 40 min", 187, "deploy@ci"),
+        ("004", "96 days 3 hours 27 min", 9, "deploy@ci"),
+        ("005", "23 days 6 hours 2 min", 1840, "deploy@ci"),
+        ("006", "5 days 11 hours 48 min", 655, "deploy@ci"),
+        ("007", "4 hours 33 min", 3270, "deploy@ci"),
+    ):
+        database.execute(
+            f"UPDATE schema_migrations SET applied_at = now() - interval '{age}',"
+            f" execution_time_ms = {milliseconds}, applied_by = '{who}'"
+            f" WHERE version = '{version}'"
+        )

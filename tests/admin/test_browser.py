@@ -1,6 +1,6 @@
 """Every page in a real browser, with a strict CSP: wide and narrow, light and dark.
 
-The screenshots are in tests/admin/screenshots/, for people to look at.
+The screenshots are in tests/admin/screenshots/, for people to look at; two are in docs/.
 """
 
 from __future__ import annotations
@@ -42,8 +42,11 @@ PAGES = {
     "duplicate": "schemamigration/005/change/",
     "failed": "schemamigration/008/change/",
 }
-# Parts of Django's own pages in which axe finds faults.
-STOCK = [".breadcrumbs", "#searchbar"]
+# What axe finds in Django's own templates, which we extend and do not replace, as (rule, where):
+STOCK = (
+    ("link-in-text-block", ".breadcrumbs >"),  # the links of the breadcrumbs are not underlined
+    ("label-title-only", "#searchbar"),  # the label of the search is an icon
+)
 WIDTHS = {"wide": (1280, 900), "narrow": (390, 844)}
 
 
@@ -129,18 +132,37 @@ def test_every_page_in_this_width_and_scheme(
         page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_to_complain_of(
-    open_page: Callable[..., Any], axe: str, trouble: Folder, scheme: str
+def test_the_pictures_of_the_guide(
+    open_page: Callable[..., Any], database: Database, trouble: Folder
 ) -> None:
-    page = open_page("wide", scheme, listen=False)  # axe itself sets inline styles
+    scenes.spread_over_months(database)
+    SCREENSHOTS.mkdir(exist_ok=True)
+    page = open_page()
+    for name in ("history", "conflicts"):
+        page.goto(page.server + SITE + PAGES[name])
+        page.evaluate(
+            "path => document.querySelectorAll('p').forEach("
+            "p => p.firstChild.nodeType === Node.TEXT_NODE && "
+            "(p.firstChild.data = p.firstChild.data.replace(path, '/srv/mysite/migrations_sql')))",
+            str(trouble.path),
+        )
+        page.screenshot(path=SCREENSHOTS / f"admin_{name}.png")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [("wide", "light"), ("narrow", "dark")])
+def test_axe_finds_nothing_to_complain_of(
+    open_page: Callable[..., Any], axe: str, trouble: Folder, width: str, scheme: str
+) -> None:
+    page = open_page(width, scheme, listen=False)  # axe itself sets inline styles
     for name, path in PAGES.items():
         page.goto(page.server + SITE + path)
         page.evaluate(axe)
-        found = page.evaluate("stock => axe.run({exclude: stock}, {preload: false})", STOCK)
+        found = page.evaluate("axe.run(document, {preload: false})")
+        assert len(found["passes"]) > 10, name  # it did look
         told = [
             (violation["id"], node["target"], node["failureSummary"])
             for violation in found["violations"]
             for node in violation["nodes"]
+            if not any(violation["id"] == r and node["target"][0].startswith(w) for r, w in STOCK)
         ]
         assert told == [], name

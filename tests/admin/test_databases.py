@@ -62,6 +62,16 @@ def test_the_selector_leads_to_the_other_database(boss: Client, two: Folder) -> 
     assert "005" not in boss.get(f"{HISTORY}?database=reports&state=applied").content.decode()
 
 
+@pytest.mark.parametrize("page", ["schemamigration/?state=applied", "migrationattempt/?state=done"])
+def test_clearing_the_filters_keeps_the_database(boss: Client, two: Folder, page: str) -> None:
+    html = boss.get(f"{SITE}{page}&database=reports").content.decode()
+    assert re.findall(r'<a href="([^"]*)"[^>]*>\s*&#10006; Clear all filters', html) == [
+        "?database=reports"
+    ]
+    list_ = page.partition("?")[0]
+    assert "Clear all filters" not in boss.get(f"{SITE}{list_}?database=reports").content.decode()
+
+
 def test_one_database_has_no_selector(boss: Client, database: Database, folder: Folder) -> None:
     scenes.apply_example(folder)
     html = boss.get(HISTORY).content.decode()

@@ -61,12 +61,12 @@ def test_the_order_is_by_number_and_words_come_last(
     boss: Client, database: Database, folder: Folder
 ) -> None:
     scenes.apply_example(folder)
-    for version in ("010", "037b", "1000", "20250101120000", "0099", "9" * 300):
+    for version in ("010", "037b", "1000", "20250101120000", "0099", "9" * 1001):
         SchemaMigrationFactory(version=version)
     shown = versions(boss)
     assert shown[:5] == ["20250101120000", "1000", "0099", "010", "007"]
-    assert shown[-3:] == ["001", "9" * 300, "037b"]
-    assert versions(boss, "?o=0") == [*shown[-3::-1], "9" * 300, "037b"]
+    assert shown[-3:] == ["001", "9" * 1001, "037b"]
+    assert versions(boss, "?o=0") == [*shown[-3::-1], "9" * 1001, "037b"]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_the_ages_are_those_of_the_view(boss: Client, database: Database, folder
     for number, hours in enumerate((0, 23, 25, 167, 169, 719, 721, 9000), 100):
         SchemaMigrationFactory(version=str(number), applied_at=now - timedelta(hours=hours))
     html = boss.get(HISTORY).content.decode()
-    shown = re.findall(r'<td class="field-age">([^<]*)</td>', html)
+    shown = re.findall(r'<td class="field-when">[^<]*<span [^>]*>([^<]*)</span></td>', html)
     view = {
         row.version: row.age_category.replace("_", " ") for row in MigrationStatus.objects.all()
     }
@@ -142,8 +142,8 @@ def test_the_row_shows_who_and_a_short_checksum(
         "SELECT checksum, applied_by FROM schema_migrations WHERE version = '006'"
     )
     html = boss.get(f"{HISTORY}?q=006").content.decode()
-    assert f'<code title="{checksum}">{checksum[:10]}</code>' in html
-    assert f'<td class="field-applied_by">{who}</td>' in html
+    assert f'<code title="{checksum}">{checksum[:8]}</code>' in html
+    assert f'<td class="field-who">{who}</td>' in html.replace("<wbr>", "")
 
 
 def test_a_missing_table_is_said_and_nothing_is_made(

@@ -84,7 +84,8 @@ def test_the_attempts_filtered(
     boss: Client, database: Database, trouble: Folder, query: str, expected: list[str]
 ) -> None:
     html = boss.get(ATTEMPTS + query).content.decode()
-    assert re.findall(r'field-migration"><a [^>]*>([^<]*)</a>', html) == expected
+    shown = re.findall(r'field-migration"><a [^>]*>(.*?)</a>', html)
+    assert [name.replace("<wbr>", "") for name in shown] == expected
 
 
 def test_an_attempt_leads_to_its_migration(

@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from sqlmigrator.runner import MigrationRunner
 from tests.admin import scenes
-from tests.admin.test_history import versions
+from tests.admin.test_history import states, versions
 from tests.support import Database, Folder
 
 SITE = "/admin/sqlmigrator/"
@@ -37,12 +37,20 @@ PAGES = (
 MOST_QUERIES = 12
 COUNT = 10_000
 
-_opened: Counter[str] | None = None
+# Python tells of one open(…, opener=…) twice: with its mode and, from os.open(), without one.
+_Opened = Counter[tuple[str, object]]
+_opened: _Opened | None = None
+_listed: list[str] = []
 
 
 def _listen(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and _opened is not None and str(arguments[0]).endswith(".sql"):
-        _opened[os.path.basename(str(arguments[0]))] += 1  # noqa: PTH119
+    if _opened is None:
+        return
+    if event == "open" and str(arguments[0]).endswith(".sql"):
+        name = os.path.basename(str(arguments[0]))  # noqa: PTH119
+        _opened[name, arguments[1]] += 1
+    elif event == "os.scandir":
+        _listed.append(str(arguments[0]))
 
 
 @pytest.fixture(scope="session")
@@ -52,8 +60,8 @@ def audit() -> None:
 
 
 @pytest.fixture
-def opened(audit: None) -> Iterator[Counter[str]]:
-    """The .sql files opened during the test, by name."""
+def opened(audit: None) -> Iterator[_Opened]:
+    """The .sql files opened during the test, by name and mode."""
     global _opened
     _opened = Counter()
     yield _opened
@@ -93,7 +101,7 @@ def many(database: Database, folder: Folder) -> Folder:
 
 @pytest.mark.parametrize("name", ["boss", "viewer"])
 def test_pages_of_10000_migrations(
-    log_in: Callable[[str], Client], many: Folder, opened: Counter[str], name: str
+    log_in: Callable[[str], Client], many: Folder, opened: _Opened, name: str
 ) -> None:
     client = log_in(name)
     told = {}
@@ -108,7 +116,7 @@ def test_pages_of_10000_migrations(
 
 
 def test_a_kept_plan_is_made_anew_when_something_changes(
-    boss: Client, database: Database, many: Folder, opened: Counter[str]
+    boss: Client, database: Database, many: Folder, opened: _Opened
 ) -> None:
     def found(state: str) -> list[str]:
         return versions(boss, f"?state={state}")
@@ -142,8 +150,23 @@ def test_a_kept_plan_is_made_anew_when_something_changes(
     assert "E014" in boss.get(f"{SITE}schemamigration/conflicts/").content.decode()
 
 
+def test_the_names_of_a_large_folder_are_kept_until_one_changes(
+    boss: Client, many: Folder, opened: _Opened
+) -> None:
+    place = str(many.path)
+    assert states(boss, "?q=10000")["10000"] == "applied"
+    os.utime(many.path, (0, 0))  # as if nothing had changed for long
+    assert states(boss, "?q=10000")["10000"] == "applied"
+    _listed.clear()
+    assert states(boss, "?q=10000")["10000"] == "applied"
+    assert place not in _listed
+    (many.path / "10000_table_10000.sql").rename(many.path / "10000_other.sql")
+    assert states(boss, "?q=10000")["10000"] == "conflicting"
+    assert place in _listed
+
+
 def test_no_file_is_opened_twice_in_a_small_folder(
-    boss: Client, trouble: Folder, opened: Counter[str]
+    boss: Client, trouble: Folder, opened: _Opened
 ) -> None:
     for page in ("", "?state=changed", "overview/", "conflicts/", "003/change/", "005/change/"):
         opened.clear()

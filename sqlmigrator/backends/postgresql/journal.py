@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlmigrator.backends.postgresql.tracking import Fetch, Layout, quote_literal
+from sqlmigrator.backends.postgresql.tracking import Fetch, Layout, in_utc, quote_literal
 from sqlmigrator.core.history import Action, Attempt, AttemptState
 
 _LONGEST_ERROR: Final = 2000
@@ -57,7 +57,7 @@ $$
 
 _COLUMNS: Final = (
     "l.id, l.version, l.name, l.checksum, l.action, l.state, l.statement_done, l.statement_total,"
-    " l.started_at, l.finished_at, l.execution_time_ms, l.applied_by, l.backend_pid, l.sqlstate,"
+    " l.started_at AT TIME ZONE 'UTC', l.finished_at AT TIME ZONE 'UTC', l.execution_time_ms, l.applied_by, l.backend_pid, l.sqlstate,"
     " l.error, l.line, l.reason, a.pid IS NOT NULL"
 )
 # Another role's backend_start is hidden; the process number alone has to do then.
@@ -103,6 +103,7 @@ def read_all(
 def _attempt(row: Sequence[Any]) -> Attempt:
     values = list(row)
     values[4], values[5] = Action(values[4]), AttemptState(values[5])
+    values[8:10] = in_utc(values[8]), in_utc(values[9])
     return Attempt(*values)
 
 

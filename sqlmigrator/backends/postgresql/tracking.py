@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, Final
 
@@ -35,7 +36,7 @@ _READ: Final = {
     "version": "coalesce(version::text, '')",
     # Python has no times outside of these years, and no infinity.
     "applied_at": "CASE WHEN applied_at BETWEEN '0001-01-02' AND '9999-12-30'"
-    " THEN applied_at::timestamptz END",
+    " THEN applied_at::timestamptz AT TIME ZONE 'UTC' END",
     "execution_time_ms": "execution_time_ms::bigint",
 }
 
@@ -176,12 +177,17 @@ def read_records(fetch: Fetch, layout: Layout) -> tuple[AppliedRecord, ...]:
             number=version_number(row[0]),
             name=row[1],
             checksum=row[2],
-            applied_at=row[3],
+            applied_at=in_utc(row[3]),
             execution_time_ms=row[4],
             applied_by=row[5],
         )
         for row in rows
     )
+
+
+def in_utc(when: datetime | None) -> datetime | None:
+    """A time that was read AT TIME ZONE 'UTC': with USE_TZ = False Django drops any other zone."""
+    return when and when.replace(tzinfo=UTC)
 
 
 def read_names(fetch: Fetch) -> tuple[AppliedRecord, ...] | None:
