@@ -17,7 +17,7 @@ from sqlmigrator.events import ConnectionLost, MigrationApplied, MigrationStarte
 from sqlmigrator.exceptions import Interrupted, SqlMigratorError
 from sqlmigrator.results import Applied, ApplyResult, AttemptFailed, Failure, MigrationFailed
 
-_MOST_LOSSES: Final = 3  # of the session, for one file or in a row, before a run gives up
+_MOST_LOSSES: Final = 6  # of the session, for one file or in a row, before a run gives up
 
 
 class Run:

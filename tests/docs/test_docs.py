@@ -63,7 +63,7 @@ def test_the_two_commands_come_first_in_the_readme() -> None:
     example, tests, *_ = re.findall(r"```sh\n(.*?)\n```", text, re.DOTALL)
     start = "python3 -m venv .venv && .venv/bin/python -m pip install -q -e "
     assert example == f"{start}'.[example]' && .venv/bin/python manage.py migrate_apply"
-    assert tests == f"{start}'.[test]' && .venv/bin/python -m pytest -n 2"
+    assert tests == f"{start}'.[test]' && .venv/bin/python -m pytest -n 4"
 
 
 def test_the_readme_refers_to_files_that_exist() -> None:

@@ -11,6 +11,7 @@ import selectors
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, ParamSpec, TypeVar
 
@@ -202,6 +203,14 @@ class Wire:
             raise ConnectionBroken(self._last_words()) from None
 
     def _last_words(self) -> ServerError:
+        """What the server said before it closed the session.
+
+        It may be unread still: sending to a session that was ended fails before that.
+        """
+        with suppress(psycopg.OperationalError):
+            while (result := self.pgconn.get_result()) is not None:
+                if result.error_field(pq.DiagnosticField.SQLSTATE):
+                    return server_error(result)
         text = self.pgconn.get_error_message().strip().splitlines()
         return ServerError(text[0] if text else "the connection to the server was lost", "08006")
 
