@@ -142,7 +142,7 @@ def look_into_the_admin(project: Project, runserver: str) -> None:
         assert f'href="{page}"' in index
         response = opener.open(f"http://{address}{page}")
         assert response.status == 200
-        assert "create_notes" in response.read().decode()
+        assert "create_<wbr>notes" in response.read().decode()
     finally:
         log = server.kill()
     assert "Traceback" not in log.err

@@ -133,8 +133,9 @@ def test_resume_refuses_an_edited_file(
     assert result.err.endswith(
         "002_two.sql was edited since it was interrupted; it cannot be resumed.\n"
         "  The statements that are done may not be those that the file holds now.\n"
-        "  Restore the file; or settle it by hand, then `manage.py migrate_mark --applied 002`, or"
-        " `--unapplied 002` to run it from the start.\n"
+        "  Restore the file and resume; or complete it by hand, then `manage.py migrate_mark"
+        " --applied 002 --reason …`; or undo what is done, then `--unapplied 002 --reason …` to run"
+        " the file from the start.\n"
     )
     assert applied(database) == ["001"]
     assert not exists(database, "other")
