@@ -48,6 +48,13 @@ ENDED = "sqlmigrator: the file ended the transaction or reset its settings"
         pytest.param(
             "BEGIN;\nSELECT 1;\nSELECT nope;\nCOMMIT;\n", (3, 8), 2, "SELECT nope;", id="wrapped"
         ),
+        pytest.param(
+            "BEGIN; SELECT nope; COMMIT",
+            (1, 15),
+            1,
+            "BEGIN; SELECT nope; COMMIT",
+            id="wrapped on one line",
+        ),
         pytest.param(";;SELECT 1;;\n;SELECT nope;;", (2, 9), 2, ";SELECT nope;;", id="empty ones"),
         pytest.param(
             "DO $$\nBEGIN\n  RAISE EXCEPTION 'no';\nEND $$;", (1, 1), 1, "DO $$", id="PL/pgSQL"

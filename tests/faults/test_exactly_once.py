@@ -121,11 +121,11 @@ def test_another_runner_takes_over_from_one_that_lost_its_session(
     assert first.out.count("... OK (") + second.out.count("... OK (") == 5
 
 
-def test_a_file_is_tried_three_times_when_its_session_is_ended(
+def test_a_file_is_tried_six_times_when_its_session_is_ended(
     database: Database, four: Folder, start: Start
 ) -> None:
     running = start()
-    for times in range(3):
+    for times in range(6):
         wait_until(
             lambda: database.query(f"SELECT pg_terminate_backend(pid, 5000) {AT_003}"),
             f"it was ended {times} times in 003\n{running.err}",
@@ -133,11 +133,11 @@ def test_a_file_is_tried_three_times_when_its_session_is_ended(
     result = running.finish()
     assert result.code == 1
     assert (
-        result.err.count("  the connection was lost; looking whether 003_mark.sql is there\n") == 3
+        result.err.count("  the connection was lost; looking whether 003_mark.sql is there\n") == 6
     )
     assert "terminating connection due to administrator command. [SQLSTATE 57P01]\n" in result.err
     assert "  Nothing of it remains: the transaction was rolled back.\n" in result.err
-    assert [row[0] for row in attempts(database, "003")] == ["failed"] * 3
+    assert [row[0] for row in attempts(database, "003")] == ["failed"] * 6
     assert database.query("SELECT n FROM ran") == [(2,)]
     database.execute("DELETE FROM gate")
     assert start().finish().code == 0

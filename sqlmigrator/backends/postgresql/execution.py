@@ -27,7 +27,7 @@ from sqlmigrator.backends.postgresql.fence import TOKEN_LOST, fence_sql, without
 from sqlmigrator.backends.postgresql.observer import Watch
 from sqlmigrator.backends.postgresql.retry import Retries
 from sqlmigrator.backends.postgresql.tracking import quote_literal, quote_name
-from sqlmigrator.backends.postgresql.wire import Reply, ServerError, ServerFailure
+from sqlmigrator.backends.postgresql.wire import READ_OTHERWISE, Reply, ServerError, ServerFailure
 from sqlmigrator.core.content import Content
 from sqlmigrator.core.history import AttemptState
 from sqlmigrator.core.script import Statement
@@ -131,9 +131,13 @@ class _Transaction:
         # A syntax error comes before anything runs; its position alone says where it is.
         if offset is not None and reply.count == 0:
             index = sum(statement.start <= offset for statement in statements) - 1
+            if offset >= len(job.content.data):  # at the semicolon that we added
+                error = replace(error, message="syntax error at end of input")
+                offset = statements[index].end
         if not 0 <= index < len(statements):
             return self._outcome_after(job, error)
-        if offset is None or not 0 <= offset < len(job.content.data):
+        # A function's body is looked for in all of the message, and may be found elsewhere.
+        if offset is None or not statements[index].start <= offset <= statements[index].end:
             offset = statements[index].start
         return Outcome(error=error, job=job, statement=index + 1, offset=offset)
 
@@ -188,6 +192,9 @@ class _Transaction:
                 return Outcome(error=reply.error, job=job, statement=index + 1, offset=offset)
             if lost := self._outcome_of_lost_transaction(job, index):
                 return lost
+            if not self.wire.reads_as_split:
+                error = ServerError(READ_OTHERWISE)
+                return Outcome(error=error, job=job, statement=index + 1, offset=statement.start)
             if is_reset_all(job.content.data, statement):
                 no_limits = ["SET LOCAL lock_timeout = 0", "SET LOCAL statement_timeout = 0"]
                 self.connection.query("; ".join([*no_limits, *self._locals(job)]))

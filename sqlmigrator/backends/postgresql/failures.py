@@ -23,7 +23,7 @@ def describe_failure(outcome: Outcome, blockers: tuple[str, ...]) -> Failure:
     error, job = outcome.error, outcome.job
     assert error is not None
     assert job is not None
-    place = locate(job.content.data, outcome.offset) if outcome.offset is not None else None
+    place = locate(job.content.original, outcome.offset) if outcome.offset is not None else None
     message, advice = _explain(error, outcome)
     remains = ROLLED_BACK
     if outcome.persisted:

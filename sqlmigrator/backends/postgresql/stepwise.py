@@ -19,7 +19,7 @@ from sqlmigrator.backends.postgresql.execution import roll_back
 from sqlmigrator.backends.postgresql.failures import ADVICE, journaled
 from sqlmigrator.backends.postgresql.fence import fence_sql, without_fence, written_sql
 from sqlmigrator.backends.postgresql.retry import Retries
-from sqlmigrator.backends.postgresql.wire import ServerError, ServerFailure
+from sqlmigrator.backends.postgresql.wire import READ_OTHERWISE, ServerError, ServerFailure
 from sqlmigrator.core.history import Action, Attempt, AttemptState
 from sqlmigrator.core.script import Statement, locate
 from sqlmigrator.core.statements import (
@@ -154,6 +154,8 @@ class _Stepwise:
                 self._send(self.job.content.text(statement), watch, self._copy_data(statement))
                 if self.wire.transaction_status != pq.TransactionStatus.INTRANS:
                     raise ServerFailure(ServerError("the statement ended the runner's transaction"))
+                if not self.wire.reads_as_split:
+                    raise ServerFailure(ServerError(READ_OTHERWISE))
                 if is_reset_all(self.job.content.data, statement):
                     self._set_timeouts()
                     self._send(token.encode())
@@ -333,7 +335,7 @@ class _Stepwise:
         if statement is not None:
             text = job.content.text(statement).decode(errors="replace")
             before = text[: error.position - 1].encode() if error.position else b""
-            place = locate(job.content.data, statement.start + len(before))
+            place = locate(job.content.original, statement.start + len(before))
         remains = self._remains()
         known = ADVICE.get(error.sqlstate)
         advice = known or "Correct the file, then run `manage.py migrate_apply`."

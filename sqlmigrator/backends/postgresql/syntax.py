@@ -42,7 +42,7 @@ def check_syntax(
     if error.sqlstate == _STOPPED_BY_PREFIX or error.position is None:
         return None
     sent = text.decode()[: error.position - 1 - len(_PREFIX)].encode()
-    place = locate(content.data, _offset_in_file(len(sent), starts))
+    place = locate(content.original, _offset_in_file(len(sent), starts))
     return Finding(
         rule=rules.SYNTAX,
         message=error.message,

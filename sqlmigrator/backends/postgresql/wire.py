@@ -24,6 +24,8 @@ from sqlmigrator.exceptions import DatabaseRefused, Interrupted
 
 FENCE: Final = "sqlmigrator: "  # what the fence's own errors start with
 
+READ_OTHERWISE: Final = "the file changed how the text after this statement is read"
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -105,6 +107,13 @@ class Wire:
     @property
     def transaction_status(self) -> pq.TransactionStatus:
         return pq.TransactionStatus(self.pgconn.transaction_status)
+
+    @property
+    def reads_as_split(self) -> bool:
+        """Whether the server reads SQL as our lexer does; it reports these settings unasked."""
+        status = self.pgconn.parameter_status
+        is_utf8 = status(b"client_encoding") == b"UTF8"
+        return is_utf8 and status(b"standard_conforming_strings") == b"on"
 
     @property
     def is_broken(self) -> bool:
