@@ -194,13 +194,16 @@ class MigrationRunner:
         """Run a reverse file and remove its migration's row, in one transaction.
 
         Returns the server's time in milliseconds. Raises PlanRefused for what is wrong with the
-        reverse file, MigrationFailed when it fails, and like apply().
+        reverse file, MigrationFailed when it fails, DatabaseRefused where the history is not what
+        `job` was made for any more, and like apply().
         """
+        from sqlmigrator.core.rollback import refuse_outdated
         from sqlmigrator.results import ApplyResult, AttemptFailed, MigrationFailed
 
         if any(finding.is_error for finding in job.content.findings):
             raise PlanRefused(job.content.findings)
         with self._locked_session(on_event, stop) as session:
+            refuse_outdated(job, session.history())  # another runner may have been here meanwhile
             try:
                 return session.roll_back(job)
             except AttemptFailed as failed:

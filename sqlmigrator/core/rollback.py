@@ -7,18 +7,22 @@ from pathlib import Path
 
 from sqlmigrator.core.content import Content, read_content
 from sqlmigrator.core.files import MigrationFile, fingerprint, read_bytes
-from sqlmigrator.core.history import AppliedRecord, version_number
+from sqlmigrator.core.history import AppliedRecord, History, version_number
 from sqlmigrator.core.plan import Entry, Plan
-from sqlmigrator.exceptions import ConfigurationError, SqlMigratorError
+from sqlmigrator.exceptions import ConfigurationError, DatabaseRefused, SqlMigratorError
 
 
 @dataclass(frozen=True, slots=True)
 class RollbackJob:
-    """A row to remove and the reverse file, whose path and checksum `file` has."""
+    """A row to remove and the reverse file, whose path and checksum `file` has.
+
+    `force` allows a row that is not the latest.
+    """
 
     record: AppliedRecord
     file: MigrationFile
     content: Content
+    force: bool = False
 
 
 def plan_rollback(plan: Plan, version: str, sql: Path | None, *, force: bool) -> RollbackJob:
@@ -57,7 +61,22 @@ def plan_rollback(plan: Plan, version: str, sql: Path | None, *, force: bool) ->
             f"{entry.version} --reason …`; or use the transactional form (DROP INDEX).",
         )
     file = MigrationFile(path.parent, path.name, record.version, entry.number or 0, entry.name)
-    return RollbackJob(record, replace(file, checksum=fingerprint(data)[0]), content)
+    return RollbackJob(record, replace(file, checksum=fingerprint(data)[0]), content, force)
+
+
+def refuse_outdated(job: RollbackJob, history: History) -> None:
+    """Raise DatabaseRefused unless `job` still holds for `history`, read again under the lock."""
+    rows = history.records
+    latest = max((row.number for row in rows if row.number is not None), default=None)
+    is_there = any((r.version, r.name) == (job.record.version, job.record.name) for r in rows)
+    if is_there and (job.force or job.record.number == latest):
+        return
+    told = "is no longer the latest applied one" if is_there else "is not applied any more"
+    raise DatabaseRefused(
+        f"Nothing was rolled back: {job.record.version} {told}.",
+        why="Somebody else changed the history meanwhile.",
+        hint="Look at `manage.py migrate_status`, then run the command again.",
+    )
 
 
 def _entry(plan: Plan, version: str) -> Entry:

@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from sqlmigrator.core.rollback import plan_rollback
+from sqlmigrator.exceptions import DatabaseRefused
+from sqlmigrator.runner import MigrationRunner
 from tests.support import Database, Folder, Result
 
 Call = Callable[..., Result]
@@ -106,3 +109,33 @@ def test_a_reverse_that_cannot_run_is_refused(
 def test_a_version_that_is_not_applied(database: Database, applied: Folder, call: Call) -> None:
     result = call("migrate_rollback", "099")
     assert (result.code, result.err.splitlines()[0]) == (2, "Version 099 is not applied here.")
+
+
+def test_what_another_runner_rolled_back_meanwhile_is_not_rolled_back_again(
+    database: Database, applied: Folder, call: Call
+) -> None:
+    applied.write(
+        "003_b.down.sql", "CREATE TABLE IF NOT EXISTS ran (n int); INSERT INTO ran VALUES (1);"
+    )
+    runner = MigrationRunner()
+    job = plan_rollback(runner.status(), "003", None, force=False)
+    assert call("migrate_rollback", "003").code == 0
+    with pytest.raises(DatabaseRefused) as caught:
+        runner.roll_back(job)
+    assert str(caught.value) == "Nothing was rolled back: 003 is not applied any more."
+    assert database.query("SELECT count(*) FROM ran") == [(1,)]
+
+
+def test_what_is_no_longer_the_latest_is_rolled_back_with_force_only(
+    database: Database, applied: Folder, call: Call
+) -> None:
+    runner = MigrationRunner()
+    jobs = [plan_rollback(runner.status(), "003", None, force=force) for force in (False, True)]
+    applied.write("004_c.sql", "CREATE TABLE c (id int);")
+    assert call("migrate_apply").code == 0
+    with pytest.raises(DatabaseRefused) as caught:
+        runner.roll_back(jobs[0])
+    assert str(caught.value) == "Nothing was rolled back: 003 is no longer the latest applied one."
+    assert versions(database) == ["001", "002", "003", "004"]
+    runner.roll_back(jobs[1])
+    assert versions(database) == ["001", "002", "004"]
