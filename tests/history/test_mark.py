@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from sqlmigrator.core.marking import mark_applied
+from sqlmigrator.exceptions import DatabaseRefused
+from sqlmigrator.runner import MigrationRunner
 from tests.support import Database, Folder, Result
 
 Call = Callable[..., Result]
@@ -45,6 +48,20 @@ def test_applied_records_without_running(database: Database, three: Folder, call
     assert marks(database)[2] == ("mark", "done", "003", "by hand")
     assert call("migrate_apply").code == 0
     assert database.query("SELECT to_regclass('a'), to_regclass('c')::text") == [(None, "c")]
+
+
+def test_the_row_that_another_runner_wrote_meanwhile_stays(
+    database: Database, three: Folder, call: Call
+) -> None:
+    runner = MigrationRunner()
+    changes = mark_applied(runner.status(), ["001", "002"])
+    assert call("migrate_apply", "--to", "002", "--applied-by", "ann").code == 0
+    with pytest.raises(DatabaseRefused) as caught:
+        runner.change_history(changes, "by hand")
+    assert str(caught.value) == ("The row of version 001 changed meanwhile; nothing was changed.")
+    ran = "SELECT applied_by FROM schema_migrations WHERE version = '002'"
+    assert database.query(ran) == [("ann",)]
+    assert marks(database) == []
 
 
 def test_a_baseline_up_to_a_version(database: Database, three: Folder, call: Call) -> None:
