@@ -26,12 +26,22 @@ from psycopg.errors import DuplicateDatabase
 
 from sqlmigrator.backends.postgresql import tracking
 from sqlmigrator.backends.postgresql.connection import connect, without_secrets
-from sqlmigrator.backends.postgresql.tracking import quote_name
+from sqlmigrator.backends.postgresql.tracking import quote_literal, quote_name
 from sqlmigrator.conf import Config
 from sqlmigrator.exceptions import ConfigurationError, DatabaseRefused
 
 _PREFIX: Final = "sqlmigrator_rehearsal_"
 _DUMP_LOCK_WAIT: Final = "5s"
+# What ALTER DATABASE … SET and ALTER ROLE … SET give to this role here, a role's before a database's.
+_SETTINGS: Final = """
+SELECT DISTINCT ON (1) pg_catalog.split_part(c, '=', 1),
+  pg_catalog.substr(c, pg_catalog.strpos(c, '=') + 1)
+FROM pg_catalog.pg_db_role_setting, pg_catalog.unnest(setconfig) AS c
+WHERE setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database
+    WHERE datname = pg_catalog.current_database()))
+  AND setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user))
+ORDER BY 1, setrole = 0, setdatabase = 0
+"""
 
 
 @contextmanager
@@ -115,8 +125,11 @@ def _copy_schema(alias: str, config: Config, scratch: Config) -> None:
         version = connection.info.server_version // 10000
         layout = tracking.read_layout(lambda sql: connection.execute(sql.encode()).fetchall())
         source = _environment(connection, alias)
+        settings = connection.execute(_SETTINGS.encode()).fetchall()
     with connect(alias, scratch) as connection:
         target = _environment(connection, alias)
+        for name, value in settings:
+            _set_default(connection, name, value)
     programs = _programs(version)
     with tempfile.TemporaryDirectory(prefix="sqlmigrator-") as folder:
         dumps = [["--schema-only", f"--file={folder}/schema"]]
@@ -144,6 +157,18 @@ def _without_public(restore: list[Any], options: list[str]) -> list[Any]:
     return [
         option for option in restore if option != "--exit-on-error" or options[0] != "--schema-only"
     ]
+
+
+def _set_default(connection: psycopg.Connection, name: str, value: str) -> None:
+    """Give the new database a setting; without search_path its history would not be found."""
+    text = value or "''" if name == "search_path" else quote_literal(value)  # a list of names
+    database = quote_name(connection.info.dbname)
+    parameter = ".".join(quote_name(part) for part in name.split("."))
+    try:
+        connection.execute(f"ALTER DATABASE {database} SET {parameter} TO {text}".encode())
+    except psycopg.Error:  # a superuser's setting, or one that this server does not know
+        if name == "search_path":
+            raise
 
 
 def _environment(connection: psycopg.Connection, alias: str) -> dict[str, str]:
