@@ -1,5 +1,6 @@
 """`migrate_check --rehearse`: from zero, or from a copy of the schema, in a scratch database."""
 
+import re
 import sys
 import time
 import uuid
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.core.management import call_command
 
-from tests.support import Database, Folder, Result, maintenance_connection
+from tests.support import Database, Folder, Result, drop_database, maintenance_connection
 
 Call = Callable[..., Result]
 
@@ -148,6 +149,55 @@ def test_a_copy_has_the_settings_of_the_database(
     result = call("migrate_check", "--rehearse", "--pending")
     assert (result.code, result.err) == (0, "")
     assert result.out == "Rehearsed 1 migration from a copy of the schema: all applied.\n"
+
+
+def test_what_a_killed_rehearsal_left_behind_is_dropped_by_the_next(
+    database: Database, folder: Folder, call: Call
+) -> None:
+    folder.with_tracking()
+    old, new = (f"sqlmigrator_rehearsal_{int(time.time()) - ago}_0" for ago in (3700, 3500))
+    with maintenance_connection() as connection:
+        connection.execute(f"CREATE DATABASE {old}".encode())
+        connection.execute(f"CREATE DATABASE {new}".encode())
+        try:
+            assert call("migrate_check", "--rehearse").code == 0
+            assert idle_databases() & {old, new} == {new}
+        finally:
+            connection.execute(f"DROP DATABASE IF EXISTS {old}".encode())
+            connection.execute(f"DROP DATABASE {new}".encode())
+
+
+SUBSCRIPTION = (
+    "CREATE SUBSCRIPTION s CONNECTION 'dbname=nowhere' PUBLICATION p"
+    " WITH (connect = false, slot_name = NONE, enabled = false, create_slot = false)"
+)
+
+
+def test_a_subscription_is_not_copied_a_publication_is(
+    database: Database, folder: Folder, call: Call
+) -> None:
+    folder.with_tracking().write("002_a.sql", "CREATE TABLE a (id int); CREATE PUBLICATION p;")
+    assert call("migrate_apply").code == 0
+    folder.write("003_b.sql", "ALTER PUBLICATION p ADD TABLE a;")
+    database.execute(SUBSCRIPTION)
+    try:
+        result = call("migrate_check", "--rehearse", "--pending")
+    finally:
+        database.execute("DROP SUBSCRIPTION s")
+    assert (result.code, result.err) == (0, "")
+    assert scratch_databases() == []
+
+
+def test_a_scratch_database_that_cannot_be_dropped_is_told(
+    database: Database, folder: Folder, call: Call
+) -> None:
+    folder.with_tracking().write("002_s.sql", f"{SUBSCRIPTION};")
+    result = call("migrate_check", "--rehearse")
+    (name,) = re.findall(r'then: DROP DATABASE IF EXISTS "(\w+)" WITH \(FORCE\);', result.err)
+    Database(name).execute("DROP SUBSCRIPTION s")
+    drop_database(Database(name))
+    assert result.code == 3
+    assert result.err.startswith("The scratch database could not be dropped: ")
 
 
 @pytest.fixture

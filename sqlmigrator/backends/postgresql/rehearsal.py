@@ -12,6 +12,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -32,6 +33,14 @@ from sqlmigrator.exceptions import ConfigurationError, DatabaseRefused
 
 _PREFIX: Final = "sqlmigrator_rehearsal_"
 _DUMP_LOCK_WAIT: Final = "5s"
+# Of this role, begun over an hour ago, and nobody is connected: the rehearsal was killed.
+_LEFT_BEHIND: Final = """
+SELECT datname FROM pg_catalog.pg_database d
+WHERE pg_catalog.substring(datname::text, '^sqlmigrator_rehearsal_([0-9]{10})_')::bigint
+    < extract(epoch FROM pg_catalog.now()) - 3600
+  AND datdba = (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)
+  AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)
+"""
 # What ALTER DATABASE … SET and ALTER ROLE … SET give to this role here, a role's before a database's.
 _SETTINGS: Final = """
 SELECT DISTINCT ON (1) pg_catalog.split_part(c, '=', 1),
@@ -55,7 +64,7 @@ def scratch_database(
 
     Raises DatabaseRefused where none can be made, ConfigurationError where pg_dump is missing.
     """
-    name = _PREFIX + secrets.token_hex(6)
+    name = f"{_PREFIX}{int(time.time())}_{secrets.token_hex(4)}"
     server = _server(alias, config, name)
     if apart:
         name = connections[alias].settings_dict["NAME"] or name
@@ -71,6 +80,9 @@ def scratch_database(
 def _server(alias: str, config: Config, name: str) -> Iterator[Mapping[str, Any]]:
     """The connection parameters, besides dbname, of a server that holds the new database."""
     with connect(alias, config) as connection:
+        for (left,) in connection.execute(_LEFT_BEHIND.encode()).fetchall():
+            with suppress(psycopg.Error):  # another rehearsal may have been faster
+                connection.execute(f"DROP DATABASE IF EXISTS {quote_name(left)}".encode())
         try:
             connection.execute(f"CREATE DATABASE {quote_name(name)}".encode())
         except psycopg.errors.InsufficientPrivilege:
@@ -87,8 +99,19 @@ def _server(alias: str, config: Config, name: str) -> Iterator[Mapping[str, Any]
     try:
         yield {}
     finally:
+        _drop(alias, config, name)
+
+
+def _drop(alias: str, config: Config, name: str) -> None:
+    sql = f"DROP DATABASE IF EXISTS {quote_name(name)} WITH (FORCE)"
+    try:
         with connect(alias, config) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {quote_name(name)} WITH (FORCE)".encode())
+            connection.execute(sql.encode())
+    except psycopg.Error as error:
+        raise DatabaseRefused(
+            f"The scratch database could not be dropped: {without_secrets(alias, str(error))}",
+            hint=f"Remove the cause, then: {sql};",
+        ) from None
 
 
 @contextmanager
@@ -132,7 +155,8 @@ def _copy_schema(alias: str, config: Config, scratch: Config) -> None:
             _set_default(connection, name, value)
     programs = _programs(version)
     with tempfile.TemporaryDirectory(prefix="sqlmigrator-") as folder:
-        dumps = [["--schema-only", f"--file={folder}/schema"]]
+        # A subscription would keep the scratch database from being dropped.
+        dumps = [["--schema-only", "--no-subscriptions", f"--file={folder}/schema"]]
         tables = [
             f"--table={table}"
             for exists, table in ((layout.exists, layout.table), (layout.log_exists, layout.log))
