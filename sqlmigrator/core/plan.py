@@ -193,7 +193,7 @@ class _Planner:
         taken = {id(record) for record in self.matched.values()}
         orphans = [record for record in self.history.records if id(record) not in taken]
         by_checksum = {r.checksum.lower(): r for r in orphans if r.checksum}
-        by_name = {_plain(r): r for r in orphans if r.name}
+        by_name = {plain_name(r): r for r in orphans if r.name}
         origins = {}
         for file in self.folder.files:
             if file.filename in self.matched:
@@ -310,7 +310,7 @@ class _Planner:
         self._add(
             rules.APPLIED_UNDER_OTHER_NAME,
             f"{message} {record.name!r}{_at(record)}",
-            f"Rename the file to {record.version}_{_plain(record)}.sql, or, if it is the same "
+            f"Rename the file to {record.version}_{plain_name(record)}.sql, or, if it is the same "
             f"migration, `manage.py migrate_mark --applied {file.version} --reason …`; if it is "
             "another one, give it the next free number.",
             version=file.version,
@@ -347,7 +347,7 @@ class _Planner:
                 (ahead if is_ahead else missing).append(record)
             attempt = self.attempts.get(number) if number is not None else None
             yield Entry(
-                record.version, number, _plain(record), state, record=record, attempt=attempt
+                record.version, number, plain_name(record), state, record=record, attempt=attempt
             )
         self._report_without_file(missing, ahead)
 
@@ -358,7 +358,7 @@ class _Planner:
             for record in sorted(missing, key=lambda r: r.number or 0):
                 self._add(
                     rules.MISSING,
-                    f"{record.version}_{_plain(record)}.sql is applied{_at(record)},"
+                    f"{record.version}_{plain_name(record)}.sql is applied{_at(record)},"
                     " but its file is missing",
                     "Restore the file from version control, or remove the row with `manage.py "
                     f"migrate_mark --unapplied {record.version} --reason …`, or pass "
@@ -387,7 +387,7 @@ class _Planner:
                     version=record.version,
                 )
         for rows in self.records.values():
-            names = {_plain(row) for row in rows}
+            names = {plain_name(row) for row in rows}
             if len(names) > 1:
                 self._add(
                     rules.RECORD_UNUSABLE,
@@ -509,7 +509,7 @@ def _at(record: AppliedRecord) -> str:
     return f" {when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _plain(record: AppliedRecord) -> str:
+def plain_name(record: AppliedRecord) -> str:
     """The row's name as a file has it: without the version and .sql."""
     name = (record.name or "unnamed").removesuffix(".sql")
     version, _, rest = name.partition("_")

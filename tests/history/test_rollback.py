@@ -139,3 +139,36 @@ def test_what_is_no_longer_the_latest_is_rolled_back_with_force_only(
     assert versions(database) == ["001", "002", "003", "004"]
     runner.roll_back(jobs[1])
     assert versions(database) == ["001", "002", "004"]
+
+
+def test_a_row_under_another_name_than_the_file(
+    database: Database, applied: Folder, call: Call
+) -> None:
+    (applied.path / "003_b.sql").rename(applied.path / "003_bb.sql")
+    result = call("migrate_rollback", "002")
+    assert (result.code, result.err.splitlines()[0]) == (
+        1,
+        "002_a.sql is not the latest applied migration: 003_b.sql is.",
+    )
+    result = call("migrate_rollback", "003_b", "--plan")
+    assert (result.code, "-- 003_b.down.sql\nDROP TABLE b;" in result.out) == (0, True)
+    assert call("migrate_rollback", "003").code == 0
+    assert versions(database) == ["001", "002"]
+
+
+def test_the_reverse_of_a_file_that_is_gone(
+    database: Database, applied: Folder, call: Call
+) -> None:
+    (applied.path / "003_b.sql").unlink()
+    assert call("migrate_rollback", "003").code == 0
+    assert database.query("SELECT to_regclass('b')") == [(None,)]
+
+
+def test_a_version_that_is_recorded_twice(database: Database, applied: Folder, call: Call) -> None:
+    database.execute("INSERT INTO schema_migrations (version, name) VALUES ('03', 'x')")
+    result = call("migrate_rollback", "003")
+    assert (result.code, result.err.splitlines()[0]) == (
+        2,
+        "Version 003 is recorded twice: 003_b, 03_x.",
+    )
+    assert database.query("SELECT to_regclass('b')::text") == [("b",)]
