@@ -276,7 +276,9 @@ class MigrationRunner:
             django_migrations=set() if is_empty else self._django_migrations(folder, offline),
             first_commits=_first_commits(folder),
         )
-        return build_plan(folder, history, options)
+        plan = build_plan(folder, history, options)
+        aimed = (replace(f, hint=rules.aimed_at(self.database, f.hint)) for f in plan.findings)
+        return replace(plan, findings=tuple(aimed), database=self.database)
 
     def _number(self, to: str | None, folder: Folder, history: History) -> int | None:
         if to is None:

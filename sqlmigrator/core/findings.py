@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+DEFAULT_DATABASE: Final = "default"
+_COMMAND: Final = re.compile(r"(`manage\.py migrate(?:_\w+)?)(?=[ `])(?![^`]* --database)")
 
 
 class Severity(StrEnum):
@@ -54,6 +59,16 @@ class Finding:
         if self.file is None or self.line is None:
             return self.file
         return f"{self.file}:{self.line}" + (f":{self.column}" if self.column else "")
+
+
+def aimed_at(database: str, text: str) -> str:
+    """`text` with --database in the commands it names: pasted, they must not reach another.
+
+    For words of ours only: SQL and what the server says stay as they are.
+    """
+    if database == DEFAULT_DATABASE:
+        return text
+    return _COMMAND.sub(lambda found: f"{found[1]} --database {shlex.quote(database)}", text)
 
 
 def _rule(number: str, name: str, condition: str, effect: str, way_out: str) -> Rule:

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from sqlmigrator.core import findings as rules
 from sqlmigrator.core.files import Folder, MigrationFile
-from sqlmigrator.core.findings import Finding
+from sqlmigrator.core.findings import DEFAULT_DATABASE, Finding
 from sqlmigrator.core.history import (
     AppliedRecord,
     Attempt,
@@ -91,7 +91,7 @@ class Plan:
     """Every version with its state, what would run in order, and the findings, errors first.
 
     `renames` are the ways out of version conflicts; `moves` the rows left behind by files that
-    were renumbered after they were applied.
+    were renumbered after they were applied. `database` is the alias that the hints are for.
     """
 
     entries: tuple[Entry, ...]
@@ -101,6 +101,7 @@ class Plan:
     moves: tuple[tuple[AppliedRecord, MigrationFile], ...]
     folder: Folder
     history: History
+    database: str = DEFAULT_DATABASE
 
     @property
     def errors(self) -> tuple[Finding, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlmigrator.core.durations import format_duration
 from sqlmigrator.core.files import read_bytes
-from sqlmigrator.core.findings import Finding
+from sqlmigrator.core.findings import Finding, aimed_at
 from sqlmigrator.core.plan import Plan
 from sqlmigrator.core.report import Line, Role, excerpt_lines, finding_lines
 from sqlmigrator.exceptions import SqlMigratorError
@@ -104,7 +104,7 @@ class ApplyPrinter:
         for blocker in failure.blockers:
             tell(f"    Blocked by {blocker}")
         tell(f"  {failure.remains}")
-        tell(f"  {failure.advice}")
+        tell(f"  {aimed_at(self.command.alias, failure.advice)}")
         tell(f"Applied in this run: {len(result.applied)}. Failed: {failure.filename}.")
         if result.not_tried:
             shown = ", ".join(result.not_tried[:5])

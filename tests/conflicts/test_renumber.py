@@ -254,7 +254,8 @@ def test_an_applied_file_is_refused_even_when_it_is_asked_for(
         "",
         "003_a.sql is applied in production: it keeps its number.\n"
         "  It would run a second time there under another number.\n"
-        "  Move the other file, or roll this one back first: `manage.py migrate_rollback 003`.\n",
+        "  Move the other file, or roll this one back first: `manage.py migrate_rollback 003 "
+        "--database …`.\n",
     )
     assert names(in_folder) == ["003_a.sql"]
 

@@ -10,6 +10,7 @@ from django.core.management.base import CommandParser
 
 from sqlmigrator.core import template
 from sqlmigrator.core.files import REVERSE_SUFFIX, scan
+from sqlmigrator.core.findings import aimed_at
 from sqlmigrator.core.renumber import next_version
 from sqlmigrator.core.report import Line
 from sqlmigrator.exceptions import SqlMigratorError
@@ -52,7 +53,7 @@ class Command(SqlMigratorCommand):
         _create(files)
         for created in files:
             self.print_line(Line(os.path.relpath(created)))
-        self.tell("Write the SQL, then run `manage.py migrate_check`.")
+        self.tell(aimed_at(runner.database, "Write the SQL, then run `manage.py migrate_check`."))
         return 0
 
 
