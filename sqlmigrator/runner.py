@@ -22,7 +22,7 @@ from sqlmigrator.core.files import Folder, MigrationFile, scan
 from sqlmigrator.core.findings import Finding
 from sqlmigrator.core.history import Attempt, Change, History, version_number
 from sqlmigrator.core.plan import Entry, Plan, PlanOptions, State, build_plan
-from sqlmigrator.core.renumber import duplicates
+from sqlmigrator.core.renumber import duplicates, where_applied
 from sqlmigrator.exceptions import (
     ConfigurationError,
     OutcomeUnknown,
@@ -275,10 +275,21 @@ class MigrationRunner:
             to=self._number(to, folder, history),
             django_migrations=set() if is_empty else self._django_migrations(folder, offline),
             first_commits=_first_commits(folder),
+            applied_elsewhere={} if offline else self._applied_elsewhere(folder),
         )
         plan = build_plan(folder, history, options)
         aimed = (replace(f, hint=rules.aimed_at(self.database, f.hint)) for f in plan.findings)
         return replace(plan, findings=tuple(aimed), database=self.database)
+
+    def _applied_elsewhere(self, folder: Folder) -> dict[str, str]:
+        """Where else files are applied, asked only where it decides which one keeps a number."""
+        if not duplicates(folder.files):
+            return {}
+        from sqlmigrator.survey import survey
+
+        records = dict(survey(self).records)
+        records.pop(self.database, None)
+        return where_applied(folder.files, records)
 
     def _number(self, to: str | None, folder: Folder, history: History) -> int | None:
         if to is None:

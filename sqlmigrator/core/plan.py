@@ -257,12 +257,15 @@ class _Planner:
         targets = {rename.source: rename.target for rename in self.renames}
         details = []
         width = max(len(file.filename) for file in group)
+        applied = {*self.matched, *self.options.applied_elsewhere}
+        only_one_ran = sum(file.filename in applied for file in group) == 1
         for file in group:
             record = self.matched.get(file.filename)
             if record is not None:
                 what = "applied" + _at(record)
             elif file.filename in self.options.applied_elsewhere:
-                what = f"{self.options.applied_elsewhere[file.filename]}, keeps the number"
+                what = self.options.applied_elsewhere[file.filename]
+                what += ", keeps the number" if only_one_ran else ""
             elif file.filename in targets:
                 what = f"not applied: renumber to {targets[file.filename]}"
             else:
