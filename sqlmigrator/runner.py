@@ -206,7 +206,7 @@ class MigrationRunner:
         from sqlmigrator.results import ApplyResult, AttemptFailed, MigrationFailed
 
         if any(finding.is_error for finding in job.content.findings):
-            raise PlanRefused(job.content.findings)
+            raise PlanRefused(job.content.findings, "rolled back")
         with self._locked_session(on_event, stop) as session:
             refuse_outdated(job, session.history())  # another runner may have been here meanwhile
             try:

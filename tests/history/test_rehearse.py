@@ -64,6 +64,10 @@ def test_the_first_file_that_fails_is_told(database: Database, folder: Folder, c
     assert result.code == 1
     assert "The rehearsal failed; the scratch database was dropped." in result.err
     assert '003_b.sql:2:1: relation "later" does not exist [SQLSTATE 42P01]' in result.err
+    again = "  Correct the file, then run `manage.py migrate_check --rehearse`.\n"
+    assert again in result.err
+    folder.write("003_b.sql", "-- sqlmigrator: no-transaction\nCREATE TABLE b (); TABLE later;")
+    assert again in call("migrate_check", "--rehearse").err
     assert scratch_databases() == []
 
 

@@ -47,6 +47,9 @@ def test_a_failing_reverse_changes_nothing(database: Database, applied: Folder, 
     result = call("migrate_rollback", "003")
     assert result.code == 1
     assert "003_b.down.sql:2:1: division by zero [SQLSTATE 22012]" in result.err
+    assert result.err.endswith(
+        "  Correct the file, then run `manage.py migrate_rollback 003`.\nFailed: 003_b.down.sql.\n"
+    )
     assert versions(database) == ["001", "002", "003"]
     assert database.query("SELECT to_regclass('b')::text") == [("b",)]
     last = "SELECT action, state FROM schema_migrations_log ORDER BY id DESC LIMIT 1"
@@ -103,6 +106,7 @@ def test_a_reverse_that_cannot_run_is_refused(
     result = call("migrate_rollback", "003")
     assert result.code == 1
     assert message in result.err
+    assert "Nothing was applied" not in result.err
     assert versions(database) == ["001", "002", "003"]
 
 
