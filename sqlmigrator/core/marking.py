@@ -71,14 +71,19 @@ def move_records(plan: Plan) -> tuple[Change, ...]:
     """
     recorded = {record.number: record for record in plan.history.records}
     changes = []
-    for record, file in plan.moves:
+    waiting = list(plan.moves)
+    while waiting:  # first those whose number is free: the others may wait for just that
+        record, file = next((m for m in waiting if m[1].number not in recorded), waiting[0])
         if file.number in recorded:
             raise ConfigurationError(
                 f"{file.filename} cannot get the row of {record.version}: version {file.version} "
                 f"is recorded already, as {recorded[file.number].name!r}.",
                 hint="Give the file the next free number, then run the command again.",
             )
+        waiting.remove((record, file))
+        recorded.pop(record.number, None)
         after = replace(record, version=file.version, number=file.number, name=file.name)
+        recorded[file.number] = after
         changes.append(Change(Action.RENUMBER, file.version, file.name, record, after))
     return tuple(changes)
 

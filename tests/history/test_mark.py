@@ -151,6 +151,37 @@ def test_the_row_of_a_renumbered_file_moves(database: Database, three: Folder, c
     assert call("migrate_check").code == 0
 
 
+def test_rows_move_up_behind_a_file_that_was_inserted(
+    database: Database, three: Folder, call: Call
+) -> None:
+    assert call("migrate_apply").code == 0
+    for old, new in (("004_c", "005_c"), ("003_b", "004_b"), ("002_a", "003_a")):
+        (three.path / f"{old}.sql").rename(three.path / f"{new}.sql")
+    three.write("002_new.sql", "SELECT 1;")
+    result = call("migrate_renumber", "--record")
+    assert (result.code, result.err) == (0, "")
+    assert [row[:2] for row in rows(database)] == [
+        ("001", "migration_tracking"),
+        ("003", "a"),
+        ("004", "b"),
+        ("005", "c"),
+    ]
+
+
+def test_rows_that_would_change_places_stay(database: Database, three: Folder, call: Call) -> None:
+    assert call("migrate_apply").code == 0
+    (three.path / "004_c.sql").rename(three.path / "005_c.sql")
+    (three.path / "002_a.sql").rename(three.path / "004_a.sql")
+    (three.path / "005_c.sql").rename(three.path / "002_c.sql")
+    before = rows(database)
+    result = call("migrate_renumber", "--record")
+    assert (result.code, result.err.splitlines()[0]) == (
+        2,
+        "002_c.sql cannot get the row of 004: version 002 is recorded already, as 'a'.",
+    )
+    assert rows(database) == before
+
+
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
