@@ -116,7 +116,8 @@ OUT_OF_ORDER: Final = _rule(
     "out of order",
     "A pending version is lower than one that is already applied.",
     "It would run after migrations that were written later, unlike on a fresh database.",
-    "Give it the next free number, or allow it: `--allow-out-of-order`, the directive "
+    "Give it the next free number with `manage.py migrate_renumber FILE --write`, or allow it: "
+    "`--allow-out-of-order`, the directive "
     "`-- sqlmigrator: out-of-order`, or the setting ALLOW_OUT_OF_ORDER.",
 )
 MISSING: Final = _rule(
@@ -203,7 +204,7 @@ RECORD_UNUSABLE: Final = _rule(
     "version recorded twice",
     "Two history rows stand for the same version number under different names.",
     "Nobody can say which of them is true.",
-    "Remove the wrong one with `manage.py migrate_mark --unapplied VERSION --reason …`.",
+    "Remove the wrong one with `manage.py migrate_mark --unapplied VERSION_NAME --reason …`.",
 )
 GAP: Final = _rule(
     "W001",

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from sqlmigrator.core.files import MigrationFile
 from sqlmigrator.core.history import Action, AppliedRecord, Change, version_number
-from sqlmigrator.core.plan import ChecksumState, Entry, Plan, State
+from sqlmigrator.core.plan import ChecksumState, Entry, Plan, State, plain_name
 from sqlmigrator.exceptions import ConfigurationError
 
 _LIST = "`manage.py migrate_status` lists the versions."
@@ -78,7 +78,8 @@ def move_records(plan: Plan) -> tuple[Change, ...]:
             raise ConfigurationError(
                 f"{file.filename} cannot get the row of {record.version}: version {file.version} "
                 f"is recorded already, as {recorded[file.number].name!r}.",
-                hint="Give the file the next free number, then run the command again.",
+                hint="Give the file the next free number (`manage.py migrate_renumber "
+                f"{file.filename} --write`), then run the command again.",
             )
         waiting.remove((record, file))
         recorded.pop(record.number, None)
@@ -155,12 +156,13 @@ def _one_row(plan: Plan, text: str) -> AppliedRecord:
     rows = plan.history.records
     number = version_number(text)
     name = text.removesuffix(".sql")
-    found = [row for row in rows if row.version == text or name == f"{row.version}_{row.name}"]
+    found = [row for row in rows if row.version == text]
+    found = found or [row for row in rows if name == f"{row.version}_{plain_name(row)}"]
     found = found or [row for row in rows if number is not None and row.number == number]
     if not found:
         raise ConfigurationError(f"Version {text} is not recorded as applied.", hint=_LIST)
     if len(found) > 1:
-        names = ", ".join(f"{row.version}_{row.name}" for row in found)
+        names = ", ".join(f"{row.version}_{plain_name(row)}" for row in found)
         raise ConfigurationError(f"{text} means several rows: {names}.", hint="Give one of them.")
     return found[0]
 

@@ -19,7 +19,7 @@ from sqlmigrator.core.history import (
     History,
     version_number,
 )
-from sqlmigrator.core.renumber import Rename, duplicates, is_serial, propose
+from sqlmigrator.core.renumber import Rename, duplicates, is_serial, propose, snake_case
 
 
 class State(StrEnum):
@@ -311,12 +311,15 @@ class _Planner:
             message = f"{file.filename} was renamed: version {record.version} is applied as"
         else:
             message = f"{file.filename} is not what ran here: version {record.version} is"
+        name, way_out = plain_name(record), "I"
+        if name == snake_case(name):  # "Add users", written by hand, cannot be a file's
+            way_out = f"Rename the file to {file.version}_{name}.sql, or, i"
         self._add(
             rules.APPLIED_UNDER_OTHER_NAME,
             f"{message} {record.name!r}{_at(record)}",
-            f"Rename the file to {record.version}_{plain_name(record)}.sql, or, if it is the same "
-            f"migration, `manage.py migrate_mark --applied {file.version} --reason …`; if it is "
-            "another one, give it the next free number.",
+            f"{way_out}f it is the same migration, `manage.py migrate_mark --applied "
+            f"{file.version} --reason …`; if it is another one, give it the next free number: "
+            f"`manage.py migrate_renumber {file.filename} --write`.",
             version=file.version,
             file=str(file.path),
         )
@@ -328,7 +331,8 @@ class _Planner:
         self._add(
             rules.OUT_OF_ORDER,
             f"{file.filename} is pending, but {highest} is already applied",
-            "Give it the next free number, or pass `--allow-out-of-order`.",
+            f"Give it the next free number (`manage.py migrate_renumber {file.filename} --write`), "
+            "or pass `--allow-out-of-order`.",
             version=file.version,
             file=str(file.path),
         )
@@ -391,12 +395,12 @@ class _Planner:
                     version=record.version,
                 )
         for rows in self.records.values():
-            names = {plain_name(row) for row in rows}
-            if len(names) > 1:
+            if len({plain_name(row) for row in rows}) > 1:
+                names = sorted(f"{row.version}_{plain_name(row)}" for row in rows)
                 self._add(
                     rules.RECORD_UNUSABLE,
-                    f"Version {rows[0].version} is recorded twice: {', '.join(sorted(names))}",
-                    "Remove the wrong row with `manage.py migrate_mark --unapplied VERSION "
+                    f"Version {rows[0].version} is recorded twice: {', '.join(names)}",
+                    "Remove the wrong row with `manage.py migrate_mark --unapplied VERSION_NAME "
                     "--reason …`.",
                     version=rows[0].version,
                 )

@@ -364,8 +364,9 @@ def test_resume_goes_on_where_it_stopped(database: Database, pending: Folder, ca
         "    | INSERT INTO one SELECT id FROM later;\n"
         f"    | {' ' * 31}^\n"
         "  Statements 1 to 2 are done and stay done.\n"
-        "  Remove the cause, then `manage.py migrate_apply --resume` goes on; or settle it by hand,"
-        " then `manage.py migrate_mark`.\n"
+        "  Where the cause is in the database, remove it, then `manage.py migrate_apply --resume`"
+        " goes on. Where it is in the file, undo what is done, correct the file, and run"
+        " `manage.py migrate_mark --unapplied 004 --reason …` before `manage.py migrate_apply`.\n"
         "Applied in this run: 3. Failed: 004_steps.sql.\n"
     )
     assert tables(database) == ["a", "b", "one"]
@@ -416,7 +417,8 @@ def test_out_of_order(database: Database, pending: Folder, call: Call, settings:
         1,
         "",
         "✗ 002_a.sql is pending, but 003 is already applied [E006]\n"
-        "    Give it the next free number, or pass `--allow-out-of-order`.\n"
+        "    Give it the next free number (`manage.py migrate_renumber 002_a.sql\n"
+        "    --write`), or pass `--allow-out-of-order`.\n"
         "Nothing was applied: 1 error must be settled first.\n"
         "  `manage.py migrate_check` shows everything, with the way out.\n",
     )

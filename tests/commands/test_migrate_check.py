@@ -257,7 +257,8 @@ def test_out_of_order(applied: Folder, database: Database, call: Call) -> None:
     assert refused.code == 1
     assert (
         "✗ 003_early.sql is pending, but 004 is already applied [E006]\n"
-        "    Give it the next free number, or pass `--allow-out-of-order`.\n" in refused.out
+        "    Give it the next free number (`manage.py migrate_renumber 003_early.sql\n"
+        "    --write`), or pass `--allow-out-of-order`.\n" in refused.out
     )
     allowed = call("migrate_check", "--allow-out-of-order")
     assert allowed.code == 0

@@ -491,7 +491,7 @@ def test_a_table_of_another_tool(database: Database, call: Call, columns: str, m
             f'"public".schema_migrations has no column name: {maker}.\n'
             "  sqlmigrator does not touch the history of another tool.\n"
             '  Rename it (ALTER TABLE "public".schema_migrations RENAME TO schema_migrations_old;),'
-            " then record what is applied: `manage.py migrate_mark --applied …`.\n",
+            " then record what is applied: `manage.py migrate_mark --applied … --reason …`.\n",
         )
     assert database.query("SELECT count(*) FROM schema_migrations") == [(0,)]
     assert database.query("SELECT to_regclass('schema_migrations_log')") == [(None,)]

@@ -208,6 +208,18 @@ def test_a_reason_is_needed(database: Database, three: Folder, call: Call) -> No
     assert (empty.code, empty.err.splitlines()[0]) == (2, "--reason is empty.")
 
 
+def test_the_wrong_one_of_two_rows_is_removed_as_the_check_says(
+    database: Database, three: Folder, call: Call
+) -> None:
+    assert call("migrate_apply").code == 0
+    database.execute("INSERT INTO schema_migrations (version, name) VALUES ('3', '3_x.sql')")
+    out = " ".join(call("migrate_check").out.split())
+    assert "Version 003 is recorded twice: 003_b, 3_x [E018]" in out
+    assert "`manage.py migrate_mark --unapplied VERSION_NAME --reason …`" in out
+    assert call("migrate_mark", "--unapplied", "3_x", "--reason", "by hand").code == 0
+    assert call("migrate_check").code == 0
+
+
 def test_two_files_of_one_number_need_the_whole_name(
     database: Database, three: Folder, call: Call
 ) -> None:

@@ -68,8 +68,8 @@ def _create(files: dict[Path, str]) -> None:
     except OSError as error:
         for made in created:
             made.unlink()
-        exists = isinstance(error, FileExistsError)
-        raise SqlMigratorError(
-            f"{path} cannot be created: {error.strerror}.",
-            hint="Run it again." if exists else "Check the folder and its permissions.",
-        ) from None
+        hint = "Check the folder and its permissions."
+        if isinstance(error, FileExistsError):  # a number is taken in a race, a reverse was there
+            is_reverse = path.name.endswith(REVERSE_SUFFIX)
+            hint = "Delete it, or give it a migration." if is_reverse else "Run it again."
+        raise SqlMigratorError(f"{path} cannot be created: {error.strerror}.", hint=hint) from None
