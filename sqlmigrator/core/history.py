@@ -97,6 +97,23 @@ class Change:
     before: AppliedRecord | None
     after: AppliedRecord | None
 
+    @property
+    def summary(self) -> str:
+        """What it does, for the journal, whose row has only the result."""
+        before, after = self.before, self.after
+        if before is None:
+            return "its interrupted attempt was closed" if after is None else "marked as applied"
+        if after is None:
+            return "marked as not applied"
+        told = []
+        if before.version != after.version:
+            told.append(f"moved from {before.version}")
+        if before.name != after.name:
+            told.append(f"renamed from {before.name}")
+        if before.checksum != after.checksum:
+            told.append(f"checksum was {before.checksum or 'empty'}")
+        return ", ".join(told) or "as it was"
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:

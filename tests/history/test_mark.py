@@ -45,7 +45,7 @@ def test_applied_records_without_running(database: Database, three: Folder, call
         ("003", "b", True),
     ]
     assert database.query("SELECT to_regclass('a')") == [(None,)]
-    assert marks(database)[2] == ("mark", "done", "003", "by hand")
+    assert marks(database)[2] == ("mark", "done", "003", "marked as applied: by hand")
     assert call("migrate_apply").code == 0
     assert database.query("SELECT to_regclass('a'), to_regclass('c')::text") == [(None, "c")]
 
@@ -97,7 +97,7 @@ def test_unapplied_removes_the_row(database: Database, three: Folder, call: Call
     assert call("migrate_apply").code == 0
     assert call("migrate_mark", "--unapplied", "004", "--reason", "dropped").code == 0
     assert [row[0] for row in rows(database)] == ["001", "002", "003"]
-    assert marks(database) == [("mark", "done", "004", "dropped")]
+    assert marks(database) == [("mark", "done", "004", "marked as not applied: dropped")]
     assert "004_c.sql" in call("migrate_check").out
 
 
@@ -113,12 +113,14 @@ def test_a_row_without_a_number_can_be_removed(
 
 def test_a_changed_file_is_accepted(database: Database, three: Folder, call: Call) -> None:
     assert call("migrate_apply").code == 0
+    before = "SELECT checksum FROM schema_migrations WHERE version = '002'"
+    ((checksum,),) = database.query(before)
     three.write("002_a.sql", "CREATE TABLE a (id bigint);")
     assert call("migrate_apply").code == 1
     result = call("migrate_mark", "--accept-checksum", "002", "--reason", "agreed")
     assert result.code == 0
     assert call("migrate_check").code == 0
-    assert marks(database) == [("mark", "done", "002", "agreed")]
+    assert marks(database) == [("mark", "done", "002", f"checksum was {checksum}: agreed")]
 
 
 def test_missing_checksums_are_filled(database: Database, three: Folder, call: Call) -> None:
@@ -147,7 +149,8 @@ def test_the_row_of_a_renumbered_file_moves(database: Database, three: Folder, c
     result = call("migrate_renumber", "--record")
     assert (result.code, "Moved 1 row." in result.out) == (0, True)
     assert ("007", "c", True) in rows(database)
-    assert [(action, version) for action, _, version, _ in marks(database)] == [("renumber", "007")]
+    reason = "moved from 004: its file was renumbered after it was applied"
+    assert marks(database) == [("renumber", "done", "007", reason)]
     assert call("migrate_check").code == 0
 
 

@@ -169,7 +169,7 @@ class PostgreSQLSession:
                 action=change.action,
                 state=AttemptState.DONE,
                 applied_by=applied_by,
-                reason=reason,
+                reason=f"{change.summary}: {reason}",
             )
         )
 
