@@ -276,6 +276,9 @@ def test_without_an_embedded_server_a_file_that_makes_a_role_is_not_rehearsed(
     [
         (("--rehearse", "--format", "json"), "--rehearse and --readiness print text only."),
         (("--pending",), "--pending goes with --rehearse."),
+        (("--offline", "--rehearse"), "--rehearse: not allowed with argument --offline"),
+        (("--offline", "--readiness"), "--readiness: not allowed with argument --offline"),
+        (("--readiness", "--rehearse"), "--rehearse: not allowed with argument --readiness"),
     ],
 )
 def test_options_that_do_not_go_together(
