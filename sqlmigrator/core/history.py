@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
+
+_MOST_DIGITS: Final = 255  # of a file name; Python refuses to read more than 4300
 
 
 class Action(StrEnum):
@@ -142,4 +145,5 @@ class History:
 def version_number(version: str) -> int | None:
     """The number of a version, or None where it is none: "003" -> 3, "037b" -> None."""
     text = version.strip()
-    return int(text) if text.isascii() and text.isdigit() else None
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return int(text) if is_number else None

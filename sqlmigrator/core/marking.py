@@ -5,7 +5,7 @@ Nothing else in the product edits history; each change gets a row in the journal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from sqlmigrator.core.files import MigrationFile
@@ -22,7 +22,7 @@ def mark_applied(plan: Plan, versions: Sequence[str]) -> tuple[Change, ...]:
     A row of the same number under another name becomes the file's. Raises ConfigurationError
     for a version that no file has, that several have, or that is recorded already.
     """
-    return tuple(
+    return _each(
         _applied_change(plan, _one(plan, v, lambda e: e.file is not None)) for v in versions
     )
 
@@ -47,12 +47,12 @@ def mark_unapplied(plan: Plan, versions: Sequence[str]) -> tuple[Change, ...]:
 
     Raises ConfigurationError for a version that is not recorded, or recorded several times.
     """
-    return tuple(_unapplied_change(plan, version) for version in versions)
+    return _each(_unapplied_change(plan, version) for version in versions)
 
 
 def accept_checksums(plan: Plan, versions: Sequence[str]) -> tuple[Change, ...]:
     """Record the checksums that the files of `versions` have now."""
-    return tuple(_checksum_change(_one(plan, v, lambda e: e.record is not None)) for v in versions)
+    return _each(_checksum_change(_one(plan, v, lambda e: e.record is not None)) for v in versions)
 
 
 def fill_checksums(plan: Plan) -> tuple[Change, ...]:
@@ -87,6 +87,11 @@ def move_records(plan: Plan) -> tuple[Change, ...]:
         recorded[file.number] = after
         changes.append(Change(Action.RENUMBER, file.version, file.name, record, after))
     return tuple(changes)
+
+
+def _each(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """`changes`, each once: a version may be given in two forms."""
+    return tuple(dict.fromkeys(changes))
 
 
 def _one(plan: Plan, text: str, wanted: Callable[[Entry], bool]) -> Entry:

@@ -435,7 +435,8 @@ def repository_root(folder: Path) -> Path:
 
 
 def _relative(file: str, root: Path) -> str:
-    path = Path(file).resolve()
+    path = Path(file)
+    path = path.parent.resolve() / path.name  # a link is annotated where it is, not its target
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 

@@ -422,6 +422,13 @@ def test_github_annotations_are_relative_and_escaped(applied: Folder, call: Call
     )
 
 
+def test_github_marks_a_link_and_not_its_target(applied: Folder, call: Call) -> None:
+    (applied.path.parent / ".git").mkdir()
+    (applied.path / "003_link.sql").symlink_to("nowhere")
+    out = call("migrate_check", "--format", "github").out
+    assert out.startswith("::error file=migrations/003_link.sql,")
+
+
 def test_github_marks_every_duplicate(applied: Folder, call: Call) -> None:
     (applied.path.parent / ".git").mkdir()
     applied.write("002_add_reviews.sql", "SELECT 1;")

@@ -101,6 +101,16 @@ def test_unapplied_removes_the_row(database: Database, three: Folder, call: Call
     assert "004_c.sql" in call("migrate_check").out
 
 
+def test_a_version_that_is_given_twice_is_changed_once(
+    database: Database, three: Folder, call: Call
+) -> None:
+    for option in ("--applied", "--accept-checksum", "--unapplied"):
+        result = call("migrate_mark", option, "003", "3", "--reason", "x")
+        assert (result.code, result.err) == (0, "")
+        assert "Changed 1 in the history." in result.out
+    assert len(marks(database)) == 3
+
+
 def test_a_row_without_a_number_can_be_removed(
     database: Database, three: Folder, call: Call
 ) -> None:
