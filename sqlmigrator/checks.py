@@ -77,6 +77,7 @@ def check_databases(
     for alias in configured_aliases(only_postgresql=True):
         if alias not in (databases or ()):
             continue
+        from sqlmigrator.core.findings import aimed_at
         from sqlmigrator.runner import MigrationRunner
 
         try:
@@ -85,14 +86,14 @@ def check_databases(
             messages.append(_warning(error, DATABASE_ID))
         else:
             found = (f for f in plan.findings if not _is_about_names(f))
-            messages += _messages(found, f"{alias}: ")
+            messages += _messages(found, alias)
             if plan.pending and not plan.errors:
                 count = len(plan.pending)
                 what = "migration is" if count == 1 else "migrations are"
                 messages.append(
                     CheckWarning(
                         f"{alias}: {count} SQL {what} pending, from {plan.pending[0].filename} on",
-                        hint="`manage.py migrate_apply` applies them.",
+                        hint=aimed_at(alias, "`manage.py migrate_apply` applies them."),
                         id=PENDING_ID,
                     )
                 )
@@ -116,8 +117,11 @@ def _warning(error: SqlMigratorError, check_id: str) -> CheckMessage:
     return CheckWarning(error.message, hint=error.hint or None, id=check_id)
 
 
-def _messages(findings: Iterable[Finding], prefix: str = "") -> Iterator[CheckMessage]:
+def _messages(findings: Iterable[Finding], alias: str | None = None) -> Iterator[CheckMessage]:
     """One warning for each rule, however many findings it has."""
+    from sqlmigrator.core.findings import DEFAULT_DATABASE, aimed_at
+
+    prefix, database = f"{alias}: " if alias else "", alias or DEFAULT_DATABASE
     found = sorted(findings, key=lambda f: (not f.is_error, f.rule.id))
     for rule, group in groupby(found, key=lambda f: f.rule):
         same = list(group)
@@ -127,9 +131,10 @@ def _messages(findings: Iterable[Finding], prefix: str = "") -> Iterator[CheckMe
             continue
         listed = texts[:_SHOWN]
         if len(texts) > _SHOWN:
-            listed.append(f"… and {len(texts) - _SHOWN} more: `manage.py migrate_check` shows all")
+            more = f"… and {len(texts) - _SHOWN} more: `manage.py migrate_check` shows all"
+            listed.append(aimed_at(database, more))
         text = "\n  - ".join([f"{prefix}{len(texts)} times: {rule.name}", *listed])
-        yield CheckWarning(text, hint=rule.way_out, id=rule.id)
+        yield CheckWarning(text, hint=aimed_at(database, rule.way_out), id=rule.id)
 
 
 def _text(finding: Finding) -> str:

@@ -58,10 +58,10 @@ class OutcomeUnknown(SqlMigratorError):
 class PlanRefused(SqlMigratorError):
     """The plan holds findings of severity error; nothing was run."""
 
-    def __init__(self, findings: Sequence[Finding], **kwargs: str) -> None:
+    def __init__(self, findings: Sequence[Finding], what: str = "applied", **kwargs: str) -> None:
         errors = [finding for finding in findings if finding.is_error]
         count = f"{len(errors)} error" + ("" if len(errors) == 1 else "s")
-        super().__init__(f"Nothing was applied: {count} must be settled first.", **kwargs)
+        super().__init__(f"Nothing was {what}: {count} must be settled first.", **kwargs)
         self.findings = tuple(errors)
 
 

@@ -22,7 +22,7 @@ from sqlmigrator.core.files import Folder, MigrationFile, scan
 from sqlmigrator.core.findings import Finding
 from sqlmigrator.core.history import Attempt, Change, History, version_number
 from sqlmigrator.core.plan import Entry, Plan, PlanOptions, State, build_plan
-from sqlmigrator.core.renumber import duplicates
+from sqlmigrator.core.renumber import duplicates, where_applied
 from sqlmigrator.exceptions import (
     ConfigurationError,
     OutcomeUnknown,
@@ -150,14 +150,19 @@ class MigrationRunner:
         """Apply the whole folder from zero to a scratch database, and drop that again.
 
         With `copy_schema` start from a copy of the configured database's schema and history, and
-        apply only what is pending. The configured database is only read. Files from the first
+        apply only what is pending. The configured database is only read; where a file changes what
+        the databases of its server share, another server takes its place. Files from the first
         unmet `depends` on are left out, and named in `not_tried`: Django's own migrations are not
         part of a rehearsal, and an empty database has none of them. Raises like apply().
         """
         from sqlmigrator.applying import Run
+        from sqlmigrator.core.reach import beyond_database
 
         stop = stop or Stop()
-        with self.backend.scratch_database(self.config, copy_schema=copy_schema) as config:
+        plan = self.status() if copy_schema else self.check(offline=True)
+        apart = beyond_database(entry.file for entry in plan.pending if entry.file)
+        scratch = self.backend.scratch_database(self.config, copy_schema=copy_schema, apart=apart)
+        with scratch as config:
             session = self.backend.open_session(config, on_event, stop)
             try:
                 session.acquire_lock()
@@ -194,13 +199,16 @@ class MigrationRunner:
         """Run a reverse file and remove its migration's row, in one transaction.
 
         Returns the server's time in milliseconds. Raises PlanRefused for what is wrong with the
-        reverse file, MigrationFailed when it fails, and like apply().
+        reverse file, MigrationFailed when it fails, DatabaseRefused where the history is not what
+        `job` was made for any more, and like apply().
         """
+        from sqlmigrator.core.rollback import refuse_outdated
         from sqlmigrator.results import ApplyResult, AttemptFailed, MigrationFailed
 
         if any(finding.is_error for finding in job.content.findings):
-            raise PlanRefused(job.content.findings)
+            raise PlanRefused(job.content.findings, "rolled back")
         with self._locked_session(on_event, stop) as session:
+            refuse_outdated(job, session.history())  # another runner may have been here meanwhile
             try:
                 return session.roll_back(job)
             except AttemptFailed as failed:
@@ -267,8 +275,21 @@ class MigrationRunner:
             to=self._number(to, folder, history),
             django_migrations=set() if is_empty else self._django_migrations(folder, offline),
             first_commits=_first_commits(folder),
+            applied_elsewhere={} if offline else self._applied_elsewhere(folder),
         )
-        return build_plan(folder, history, options)
+        plan = build_plan(folder, history, options)
+        aimed = (replace(f, hint=rules.aimed_at(self.database, f.hint)) for f in plan.findings)
+        return replace(plan, findings=tuple(aimed), database=self.database)
+
+    def _applied_elsewhere(self, folder: Folder) -> dict[str, str]:
+        """Where else files are applied, asked only where it decides which one keeps a number."""
+        if not duplicates(folder.files):
+            return {}
+        from sqlmigrator.survey import survey
+
+        records = dict(survey(self).records)
+        records.pop(self.database, None)
+        return where_applied(folder.files, records)
 
     def _number(self, to: str | None, folder: Folder, history: History) -> int | None:
         if to is None:

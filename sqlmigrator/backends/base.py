@@ -107,11 +107,12 @@ class Backend(Protocol):
         """Let the server parse the file without running anything of it."""
 
     def scratch_database(
-        self, config: Config, *, copy_schema: bool
+        self, config: Config, *, copy_schema: bool, apart: str | None = None
     ) -> AbstractContextManager[Config]:
         """A new database for a rehearsal, dropped afterwards; yields the Config that leads there.
 
-        `copy_schema` fills it with the schema and the history of the configured database.
+        `copy_schema` fills it with the schema and the history of the configured database. `apart`
+        names a statement that must not reach that database's server.
         """
 
     def open_session(self, config: Config, on_event: OnEvent, stop: Stop) -> Session:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -40,8 +41,12 @@ def main(
     except SqlMigratorError as error:
         sys.stderr.write(f"{error.message}\n  {error.hint}\n")
         return error.exit_code
-    for line in _output(plan, options):
-        sys.stdout.write(f"{line}\n")
+    try:
+        for line in _output(plan, options):
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` went away: the exit code still tells
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1 if plan.errors or (options.fail_on_warning and plan.warnings) else 0
 
 

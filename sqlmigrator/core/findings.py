@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+DEFAULT_DATABASE: Final = "default"
+_COMMAND: Final = re.compile(r"(`manage\.py migrate(?:_\w+)?)(?=[ `])(?![^`]* --database)")
 
 
 class Severity(StrEnum):
@@ -56,6 +61,16 @@ class Finding:
         return f"{self.file}:{self.line}" + (f":{self.column}" if self.column else "")
 
 
+def aimed_at(database: str, text: str) -> str:
+    """`text` with --database in the commands it names: pasted, they must not reach another.
+
+    For words of ours only: SQL and what the server says stay as they are.
+    """
+    if database == DEFAULT_DATABASE:
+        return text
+    return _COMMAND.sub(lambda found: f"{found[1]} --database {shlex.quote(database)}", text)
+
+
 def _rule(number: str, name: str, condition: str, effect: str, way_out: str) -> Rule:
     return Rule(f"sqlmigrator.{number}", name, condition, effect, way_out)
 
@@ -101,7 +116,8 @@ OUT_OF_ORDER: Final = _rule(
     "out of order",
     "A pending version is lower than one that is already applied.",
     "It would run after migrations that were written later, unlike on a fresh database.",
-    "Give it the next free number, or allow it: `--allow-out-of-order`, the directive "
+    "Give it the next free number with `manage.py migrate_renumber FILE --write`, or allow it: "
+    "`--allow-out-of-order`, the directive "
     "`-- sqlmigrator: out-of-order`, or the setting ALLOW_OUT_OF_ORDER.",
 )
 MISSING: Final = _rule(
@@ -188,7 +204,7 @@ RECORD_UNUSABLE: Final = _rule(
     "version recorded twice",
     "Two history rows stand for the same version number under different names.",
     "Nobody can say which of them is true.",
-    "Remove the wrong one with `manage.py migrate_mark --unapplied VERSION --reason …`.",
+    "Remove the wrong one with `manage.py migrate_mark --unapplied VERSION_NAME --reason …`.",
 )
 GAP: Final = _rule(
     "W001",

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
+
+_MOST_DIGITS: Final = 255  # of a file name; Python refuses to read more than 4300
 
 
 class Action(StrEnum):
@@ -97,6 +100,23 @@ class Change:
     before: AppliedRecord | None
     after: AppliedRecord | None
 
+    @property
+    def summary(self) -> str:
+        """What it does, for the journal, whose row has only the result."""
+        before, after = self.before, self.after
+        if before is None:
+            return "its interrupted attempt was closed" if after is None else "marked as applied"
+        if after is None:
+            return "marked as not applied"
+        told = []
+        if before.version != after.version:
+            told.append(f"moved from {before.version}")
+        if before.name != after.name:
+            told.append(f"renamed from {before.name}")
+        if before.checksum != after.checksum:
+            told.append(f"checksum was {before.checksum or 'empty'}")
+        return ", ".join(told) or "as it was"
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:
@@ -125,4 +145,5 @@ class History:
 def version_number(version: str) -> int | None:
     """The number of a version, or None where it is none: "003" -> 3, "037b" -> None."""
     text = version.strip()
-    return int(text) if text.isascii() and text.isdigit() else None
+    is_number = text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+    return int(text) if is_number else None

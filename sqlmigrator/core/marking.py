@@ -5,12 +5,12 @@ Nothing else in the product edits history; each change gets a row in the journal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from sqlmigrator.core.files import MigrationFile
 from sqlmigrator.core.history import Action, AppliedRecord, Change, version_number
-from sqlmigrator.core.plan import ChecksumState, Entry, Plan, State
+from sqlmigrator.core.plan import ChecksumState, Entry, Plan, State, plain_name
 from sqlmigrator.exceptions import ConfigurationError
 
 _LIST = "`manage.py migrate_status` lists the versions."
@@ -22,7 +22,7 @@ def mark_applied(plan: Plan, versions: Sequence[str]) -> tuple[Change, ...]:
     A row of the same number under another name becomes the file's. Raises ConfigurationError
     for a version that no file has, that several have, or that is recorded already.
     """
-    return tuple(
+    return _each(
         _applied_change(plan, _one(plan, v, lambda e: e.file is not None)) for v in versions
     )
 
@@ -47,12 +47,12 @@ def mark_unapplied(plan: Plan, versions: Sequence[str]) -> tuple[Change, ...]:
 
     Raises ConfigurationError for a version that is not recorded, or recorded several times.
     """
-    return tuple(_unapplied_change(plan, version) for version in versions)
+    return _each(_unapplied_change(plan, version) for version in versions)
 
 
 def accept_checksums(plan: Plan, versions: Sequence[str]) -> tuple[Change, ...]:
     """Record the checksums that the files of `versions` have now."""
-    return tuple(_checksum_change(_one(plan, v, lambda e: e.record is not None)) for v in versions)
+    return _each(_checksum_change(_one(plan, v, lambda e: e.record is not None)) for v in versions)
 
 
 def fill_checksums(plan: Plan) -> tuple[Change, ...]:
@@ -71,16 +71,27 @@ def move_records(plan: Plan) -> tuple[Change, ...]:
     """
     recorded = {record.number: record for record in plan.history.records}
     changes = []
-    for record, file in plan.moves:
+    waiting = list(plan.moves)
+    while waiting:  # first those whose number is free: the others may wait for just that
+        record, file = next((m for m in waiting if m[1].number not in recorded), waiting[0])
         if file.number in recorded:
             raise ConfigurationError(
                 f"{file.filename} cannot get the row of {record.version}: version {file.version} "
                 f"is recorded already, as {recorded[file.number].name!r}.",
-                hint="Give the file the next free number, then run the command again.",
+                hint="Give the file the next free number (`manage.py migrate_renumber "
+                f"{file.filename} --write`), then run the command again.",
             )
+        waiting.remove((record, file))
+        recorded.pop(record.number, None)
         after = replace(record, version=file.version, number=file.number, name=file.name)
+        recorded[file.number] = after
         changes.append(Change(Action.RENUMBER, file.version, file.name, record, after))
     return tuple(changes)
+
+
+def _each(changes: Iterable[Change]) -> tuple[Change, ...]:
+    """`changes`, each once: a version may be given in two forms."""
+    return tuple(dict.fromkeys(changes))
 
 
 def _one(plan: Plan, text: str, wanted: Callable[[Entry], bool]) -> Entry:
@@ -150,12 +161,13 @@ def _one_row(plan: Plan, text: str) -> AppliedRecord:
     rows = plan.history.records
     number = version_number(text)
     name = text.removesuffix(".sql")
-    found = [row for row in rows if row.version == text or name == f"{row.version}_{row.name}"]
+    found = [row for row in rows if row.version == text]
+    found = found or [row for row in rows if name == f"{row.version}_{plain_name(row)}"]
     found = found or [row for row in rows if number is not None and row.number == number]
     if not found:
         raise ConfigurationError(f"Version {text} is not recorded as applied.", hint=_LIST)
     if len(found) > 1:
-        names = ", ".join(f"{row.version}_{row.name}" for row in found)
+        names = ", ".join(f"{row.version}_{plain_name(row)}" for row in found)
         raise ConfigurationError(f"{text} means several rows: {names}.", hint="Give one of them.")
     return found[0]
 

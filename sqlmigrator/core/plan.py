@@ -11,7 +11,7 @@ from itertools import pairwise
 
 from sqlmigrator.core import findings as rules
 from sqlmigrator.core.files import Folder, MigrationFile
-from sqlmigrator.core.findings import Finding
+from sqlmigrator.core.findings import DEFAULT_DATABASE, Finding
 from sqlmigrator.core.history import (
     AppliedRecord,
     Attempt,
@@ -19,7 +19,7 @@ from sqlmigrator.core.history import (
     History,
     version_number,
 )
-from sqlmigrator.core.renumber import Rename, duplicates, is_serial, propose
+from sqlmigrator.core.renumber import Rename, duplicates, is_serial, propose, snake_case
 
 
 class State(StrEnum):
@@ -91,7 +91,7 @@ class Plan:
     """Every version with its state, what would run in order, and the findings, errors first.
 
     `renames` are the ways out of version conflicts; `moves` the rows left behind by files that
-    were renumbered after they were applied.
+    were renumbered after they were applied. `database` is the alias that the hints are for.
     """
 
     entries: tuple[Entry, ...]
@@ -101,6 +101,7 @@ class Plan:
     moves: tuple[tuple[AppliedRecord, MigrationFile], ...]
     folder: Folder
     history: History
+    database: str = DEFAULT_DATABASE
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -193,7 +194,7 @@ class _Planner:
         taken = {id(record) for record in self.matched.values()}
         orphans = [record for record in self.history.records if id(record) not in taken]
         by_checksum = {r.checksum.lower(): r for r in orphans if r.checksum}
-        by_name = {_plain(r): r for r in orphans if r.name}
+        by_name = {plain_name(r): r for r in orphans if r.name}
         origins = {}
         for file in self.folder.files:
             if file.filename in self.matched:
@@ -256,12 +257,15 @@ class _Planner:
         targets = {rename.source: rename.target for rename in self.renames}
         details = []
         width = max(len(file.filename) for file in group)
+        applied = {*self.matched, *self.options.applied_elsewhere}
+        only_one_ran = sum(file.filename in applied for file in group) == 1
         for file in group:
             record = self.matched.get(file.filename)
             if record is not None:
                 what = "applied" + _at(record)
             elif file.filename in self.options.applied_elsewhere:
-                what = f"{self.options.applied_elsewhere[file.filename]}, keeps the number"
+                what = self.options.applied_elsewhere[file.filename]
+                what += ", keeps the number" if only_one_ran else ""
             elif file.filename in targets:
                 what = f"not applied: renumber to {targets[file.filename]}"
             else:
@@ -307,12 +311,15 @@ class _Planner:
             message = f"{file.filename} was renamed: version {record.version} is applied as"
         else:
             message = f"{file.filename} is not what ran here: version {record.version} is"
+        name, way_out = plain_name(record), "I"
+        if name == snake_case(name):  # "Add users", written by hand, cannot be a file's
+            way_out = f"Rename the file to {file.version}_{name}.sql, or, i"
         self._add(
             rules.APPLIED_UNDER_OTHER_NAME,
             f"{message} {record.name!r}{_at(record)}",
-            f"Rename the file to {record.version}_{_plain(record)}.sql, or, if it is the same "
-            f"migration, `manage.py migrate_mark --applied {file.version} --reason …`; if it is "
-            "another one, give it the next free number.",
+            f"{way_out}f it is the same migration, `manage.py migrate_mark --applied "
+            f"{file.version} --reason …`; if it is another one, give it the next free number: "
+            f"`manage.py migrate_renumber {file.filename} --write`.",
             version=file.version,
             file=str(file.path),
         )
@@ -324,7 +331,8 @@ class _Planner:
         self._add(
             rules.OUT_OF_ORDER,
             f"{file.filename} is pending, but {highest} is already applied",
-            "Give it the next free number, or pass `--allow-out-of-order`.",
+            f"Give it the next free number (`manage.py migrate_renumber {file.filename} --write`), "
+            "or pass `--allow-out-of-order`.",
             version=file.version,
             file=str(file.path),
         )
@@ -347,7 +355,7 @@ class _Planner:
                 (ahead if is_ahead else missing).append(record)
             attempt = self.attempts.get(number) if number is not None else None
             yield Entry(
-                record.version, number, _plain(record), state, record=record, attempt=attempt
+                record.version, number, plain_name(record), state, record=record, attempt=attempt
             )
         self._report_without_file(missing, ahead)
 
@@ -358,7 +366,7 @@ class _Planner:
             for record in sorted(missing, key=lambda r: r.number or 0):
                 self._add(
                     rules.MISSING,
-                    f"{record.version}_{_plain(record)}.sql is applied{_at(record)},"
+                    f"{record.version}_{plain_name(record)}.sql is applied{_at(record)},"
                     " but its file is missing",
                     "Restore the file from version control, or remove the row with `manage.py "
                     f"migrate_mark --unapplied {record.version} --reason …`, or pass "
@@ -387,12 +395,12 @@ class _Planner:
                     version=record.version,
                 )
         for rows in self.records.values():
-            names = {_plain(row) for row in rows}
-            if len(names) > 1:
+            if len({plain_name(row) for row in rows}) > 1:
+                names = sorted(f"{row.version}_{plain_name(row)}" for row in rows)
                 self._add(
                     rules.RECORD_UNUSABLE,
-                    f"Version {rows[0].version} is recorded twice: {', '.join(sorted(names))}",
-                    "Remove the wrong row with `manage.py migrate_mark --unapplied VERSION "
+                    f"Version {rows[0].version} is recorded twice: {', '.join(names)}",
+                    "Remove the wrong row with `manage.py migrate_mark --unapplied VERSION_NAME "
                     "--reason …`.",
                     version=rows[0].version,
                 )
@@ -509,7 +517,7 @@ def _at(record: AppliedRecord) -> str:
     return f" {when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def _plain(record: AppliedRecord) -> str:
+def plain_name(record: AppliedRecord) -> str:
     """The row's name as a file has it: without the version and .sql."""
     name = (record.name or "unnamed").removesuffix(".sql")
     version, _, rest = name.partition("_")

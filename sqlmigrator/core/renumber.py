@@ -189,7 +189,7 @@ def unmovable(
                 f"{name} is {applied[name]}: it keeps its number.",
                 why="It would run a second time there under another number.",
                 hint="Move the other file, or roll this one back first: "
-                f"`manage.py migrate_rollback {name.partition('_')[0]}`.",
+                f"`manage.py migrate_rollback {name.partition('_')[0]} --database …`.",
             )
     groups = duplicates(file for file in folder.files if file.filename in applied)
     return list(groups.values())

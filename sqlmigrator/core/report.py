@@ -59,7 +59,7 @@ def check_lines(plan: Plan, *, everything: bool, offline: bool = False) -> Itera
     yield Line(_summary(plan, offline), Role.HEADING)
     for rule, group in groupby(_by_rule(plan.findings), key=lambda finding: finding.rule):
         yield Line("")
-        yield from _group_lines(rule, list(group), everything)
+        yield from _group_lines(rule, list(group), everything, plan.database)
     yield Line("")
     yield from pending_lines(plan, everything=everything)
     yield Line("")
@@ -81,7 +81,9 @@ def _by_rule(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda f: (not f.is_error, f.rule.id))
 
 
-def _group_lines(rule: rules.Rule, group: list[Finding], everything: bool) -> Iterator[Line]:
+def _group_lines(
+    rule: rules.Rule, group: list[Finding], everything: bool, database: str
+) -> Iterator[Line]:
     mark, role = ("✗", Role.BAD) if group[0].is_error else ("!", Role.WARNING)
     if rule is rules.DUPLICATE_VERSION:
         shown = group if everything else group[:_SHOWN_DUPLICATES]
@@ -97,7 +99,7 @@ def _group_lines(rule: rules.Rule, group: list[Finding], everything: bool) -> It
         yield Line(f"{mark} {len(group)} times: {rule.name} [{short_id(rule)}]", role)
         for finding in shown:
             yield Line(f"  - {_located(finding)}")
-        yield from _wrapped(rule.way_out, "    ")
+        yield from _wrapped(rules.aimed_at(database, rule.way_out), "    ")
     if len(group) > len(shown):
         yield Line(f"  … and {len(group) - len(shown)} more (--verbosity 2 shows all)")
 
@@ -191,7 +193,8 @@ def _notes(entry: Entry) -> str:
 
 def _next_lines(plan: Plan, offline: bool) -> Iterator[Line]:
     if any(finding.rule is rules.DUPLICATE_VERSION for finding in plan.findings):
-        yield Line("Next: `manage.py migrate_renumber` shows the renames, `--write` does them.")
+        text = "Next: `manage.py migrate_renumber` shows the renames, `--write` does them."
+        yield Line(rules.aimed_at(plan.database, text))
         yield Line("Cannot proceed with duplicate migration versions!", Role.BAD)
     elif plan.errors:
         yield Line(
@@ -201,7 +204,8 @@ def _next_lines(plan: Plan, offline: bool) -> Iterator[Line]:
     elif offline:
         yield Line("The files are in order.", Role.GOOD)
     elif plan.pending:
-        yield Line("Next: `manage.py migrate_apply` applies them.", Role.GOOD)
+        text = "Next: `manage.py migrate_apply` applies them."
+        yield Line(rules.aimed_at(plan.database, text), Role.GOOD)
     else:
         yield Line("Nothing to do: the database is up to date.", Role.GOOD)
 
@@ -431,7 +435,8 @@ def repository_root(folder: Path) -> Path:
 
 
 def _relative(file: str, root: Path) -> str:
-    path = Path(file).resolve()
+    path = Path(file)
+    path = path.parent.resolve() / path.name  # a link is annotated where it is, not its target
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 

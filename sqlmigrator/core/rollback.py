@@ -6,19 +6,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlmigrator.core.content import Content, read_content
-from sqlmigrator.core.files import MigrationFile, fingerprint, read_bytes
-from sqlmigrator.core.history import AppliedRecord, version_number
-from sqlmigrator.core.plan import Entry, Plan
-from sqlmigrator.exceptions import ConfigurationError, SqlMigratorError
+from sqlmigrator.core.files import REVERSE_SUFFIX, MigrationFile, fingerprint, read_bytes
+from sqlmigrator.core.history import AppliedRecord, History, version_number
+from sqlmigrator.core.plan import Plan, plain_name
+from sqlmigrator.exceptions import ConfigurationError, DatabaseRefused, SqlMigratorError
 
 
 @dataclass(frozen=True, slots=True)
 class RollbackJob:
-    """A row to remove and the reverse file, whose path and checksum `file` has."""
+    """A row to remove and the reverse file, whose path and checksum `file` has.
+
+    `force` allows a row that is not the latest.
+    """
 
     record: AppliedRecord
     file: MigrationFile
     content: Content
+    force: bool = False
 
 
 def plan_rollback(plan: Plan, version: str, sql: Path | None, *, force: bool) -> RollbackJob:
@@ -28,53 +32,93 @@ def plan_rollback(plan: Plan, version: str, sql: Path | None, *, force: bool) ->
     the latest one (unless `force`), has no reverse file, or the reverse cannot run in one
     transaction.
     """
-    entry = _entry(plan, version)
-    record = entry.record
-    assert record is not None
-    latest = max(row.number for row in plan.history.records if row.number is not None)
-    if entry.number != latest and not force:
-        newest = next(e for e in plan.entries if e.number == latest and e.record)
+    record = _record(plan, version)
+    newest = max((r for r in plan.history.records if r.number is not None), key=_number)
+    if record.number != newest.number and not force:
         raise SqlMigratorError(
-            f"{entry.filename} is not the latest applied migration: {newest.filename} is.",
+            f"{_filename(plan, record)} is not the latest applied migration: "
+            f"{_filename(plan, newest)} is.",
             why="Later migrations may rely on it.",
             hint=f"Roll back {newest.version} first, or pass --force.",
         )
-    path = sql or (entry.file.reverse if entry.file else None)
-    if path is None:
-        raise SqlMigratorError(
-            f"{entry.filename} has no reverse file {entry.version}_{entry.name}.down.sql.",
-            why="What it did cannot be derived from its SQL.",
-            hint="Better go forward: write a new migration that corrects it (`manage.py "
-            "migrate_new NAME`). To go back by hand: write the reverse SQL into a file and run "
-            f"`manage.py migrate_rollback {entry.version} --sql FILE`.",
-        )
+    path = sql or _reverse(plan, record)
     data = read_bytes(path)
-    content = read_content(data, file=str(path), number=entry.number)
+    content = read_content(data, file=str(path), number=record.number)
     if content.directives.no_transaction:
         raise SqlMigratorError(
             f"{path.name} asks for no transaction, but a rollback runs in one with its row.",
             hint="Run it by hand with psql, then `manage.py migrate_mark --unapplied "
-            f"{entry.version} --reason …`; or use the transactional form (DROP INDEX).",
+            f"{record.version} --reason …`; or use the transactional form (DROP INDEX).",
         )
-    file = MigrationFile(path.parent, path.name, record.version, entry.number or 0, entry.name)
-    return RollbackJob(record, replace(file, checksum=fingerprint(data)[0]), content)
+    name = plain_name(record)
+    file = MigrationFile(path.parent, path.name, record.version, _number(record), name)
+    return RollbackJob(record, replace(file, checksum=fingerprint(data)[0]), content, force)
 
 
-def _entry(plan: Plan, version: str) -> Entry:
-    number = version_number(version)
-    name = version.removesuffix(".sql")
+def refuse_outdated(job: RollbackJob, history: History) -> None:
+    """Raise DatabaseRefused unless `job` still holds for `history`, read again under the lock."""
+    rows = history.records
+    latest = max((row.number for row in rows if row.number is not None), default=None)
+    is_there = any((r.version, r.name) == (job.record.version, job.record.name) for r in rows)
+    if is_there and (job.force or job.record.number == latest):
+        return
+    told = "is no longer the latest applied one" if is_there else "is not applied any more"
+    raise DatabaseRefused(
+        f"Nothing was rolled back: {job.record.version} {told}.",
+        why="Somebody else changed the history meanwhile.",
+        hint="Look at `manage.py migrate_status`, then run the command again.",
+    )
+
+
+def _record(plan: Plan, version: str) -> AppliedRecord:
+    """The row that `version` (or a file name) means, which must be the only one of its number."""
+    number, name = version_number(version), version.removesuffix(".sql")
+    rows = plan.history.records
     found = [
-        entry
-        for entry in plan.entries
-        if entry.record is not None
-        and (
-            (number is not None and entry.number == number)
-            or name in (entry.version, entry.filename.removesuffix(".sql"))
-        )
+        row
+        for row in rows
+        if (number is not None and row.number == number)
+        or f"{name}.sql" in (_filename(plan, row), _recorded(row))
     ]
     if not found or found[0].number is None:
         raise ConfigurationError(
             f"Version {version} is not applied here.",
             hint="`manage.py migrate_status` lists the versions.",
         )
+    same = [_recorded(row).removesuffix(".sql") for row in rows if row.number == found[0].number]
+    if len(same) > 1:
+        raise ConfigurationError(
+            f"Version {found[0].version} is recorded twice: {', '.join(sorted(same))}.",
+            hint="Remove the wrong row with `manage.py migrate_mark --unapplied VERSION_NAME "
+            "--reason …`.",
+        )
     return found[0]
+
+
+def _reverse(plan: Plan, record: AppliedRecord) -> Path:
+    """The reverse file, also where its migration is gone. Raises SqlMigratorError for none."""
+    name = _filename(plan, record).removesuffix(".sql") + REVERSE_SUFFIX
+    path = plan.folder.path / name
+    if path in (file.reverse for file in plan.folder.files) or name in plan.folder.lone_reverses:
+        return path
+    raise SqlMigratorError(
+        f"{_filename(plan, record)} has no reverse file {name}.",
+        why="What it did cannot be derived from its SQL.",
+        hint="Better go forward: write a new migration that corrects it (`manage.py "
+        "migrate_new NAME`). To go back by hand: write the reverse SQL into a file and run "
+        f"`manage.py migrate_rollback {record.version} --sql FILE`.",
+    )
+
+
+def _filename(plan: Plan, record: AppliedRecord) -> str:
+    """The name of the row's file; that which the row has where the file is gone or renamed."""
+    found = (entry.filename for entry in plan.entries if entry.record is record)
+    return next(found, _recorded(record))
+
+
+def _recorded(record: AppliedRecord) -> str:
+    return f"{record.version}_{plain_name(record)}.sql"
+
+
+def _number(record: AppliedRecord) -> int:
+    return record.number or 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sqlmigrator.core.durations import format_duration
 from sqlmigrator.core.files import read_bytes
-from sqlmigrator.core.findings import Finding
+from sqlmigrator.core.findings import Finding, aimed_at
 from sqlmigrator.core.plan import Plan
 from sqlmigrator.core.report import Line, Role, excerpt_lines, finding_lines
 from sqlmigrator.exceptions import SqlMigratorError
@@ -83,8 +83,11 @@ class ApplyPrinter:
             for line in finding_lines(finding):
                 self.command.tell(line.text, line.role)
 
-    def failure(self, result: ApplyResult) -> None:
-        """What failed and why, what is in the database, what was not tried."""
+    def failure(self, result: ApplyResult, again: str = "migrate_apply") -> None:
+        """What failed and why, what is in the database, what was not tried.
+
+        `again` is the command that was run, for the advice; it may not be another one's.
+        """
         failure = result.failure
         assert failure is not None
         if self._line:
@@ -104,8 +107,9 @@ class ApplyPrinter:
         for blocker in failure.blockers:
             tell(f"    Blocked by {blocker}")
         tell(f"  {failure.remains}")
-        tell(f"  {failure.advice}")
-        tell(f"Applied in this run: {len(result.applied)}. Failed: {failure.filename}.")
+        tell(f"  {aimed_at(self.command.alias, _advice(failure.advice, again))}")
+        count = "" if "rollback" in again else f"Applied in this run: {len(result.applied)}. "
+        tell(f"{count}Failed: {failure.filename}.")
         if result.not_tried:
             shown = ", ".join(result.not_tried[:5])
             more = f" and {len(result.not_tried) - 5} more" if len(result.not_tried) > 5 else ""
@@ -148,6 +152,13 @@ class ApplyPrinter:
             return
         self.command.write(self.command.stdout, text, ending="\n" if end else "")
         self._line = "" if end else self._line + text
+
+
+def _advice(advice: str, again: str) -> str:
+    """`advice`, which was written for `migrate_apply`, for the command `again`."""
+    if "--rehearse" in again and ("--resume" in advice or "migrate_mark" in advice):
+        advice = "Correct the file, then run `manage.py migrate_apply`."  # the database is gone
+    return advice.replace("`manage.py migrate_apply`", f"`manage.py {again}`")
 
 
 def _sessions(sessions: tuple[Session, ...]) -> str:

@@ -21,6 +21,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from sqlmigrator.backends.base import not_configured
 from sqlmigrator.conf import configured_aliases, get_config
 from sqlmigrator.core.durations import parse_duration
+from sqlmigrator.core.findings import aimed_at
 from sqlmigrator.core.report import Line, Role
 from sqlmigrator.exceptions import SqlMigratorError
 from sqlmigrator.runner import MigrationRunner
@@ -44,6 +45,7 @@ class SqlMigratorCommand(BaseCommand):
     requires_system_checks: list[str] = []
     stops_at_first_failure = False
     options: dict[str, Any]
+    alias = DEFAULT_DB_ALIAS  # of the database that is worked on
 
     def add_arguments(self, parser: CommandParser) -> None:
         group = parser.add_mutually_exclusive_group()
@@ -108,6 +110,7 @@ class SqlMigratorCommand(BaseCommand):
         )
 
     def _run(self, alias: str) -> int:
+        self.alias = alias
         if self.options["all_databases"] and self.options.get("format", "text") == "text":
             self.print_line(Line(f"Database {alias}", Role.HEADING))
         try:
@@ -162,7 +165,7 @@ class SqlMigratorCommand(BaseCommand):
         self.tell(error.message, Role.BAD)
         for text in (error.why, error.hint):
             if text:
-                self.tell(f"  {text}")
+                self.tell(f"  {aimed_at(self.alias, text)}")
 
     def print_json(self, document: dict[str, Any]) -> None:
         for line in json.dumps(document, indent=2).splitlines():

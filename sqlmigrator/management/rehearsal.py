@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlmigrator.core.report import Line, Role
-from sqlmigrator.exceptions import PlanRefused
+from sqlmigrator.exceptions import Interrupted, PlanRefused
 from sqlmigrator.management.base import SqlMigratorCommand, stop_on_signals
 from sqlmigrator.runner import MigrationRunner
 from sqlmigrator.stopping import Stop
@@ -20,12 +20,15 @@ def rehearse(command: SqlMigratorCommand, runner: MigrationRunner, *, copy_schem
     try:
         with stop_on_signals(stop):
             result = runner.rehearse(copy_schema=copy_schema, on_event=printer, stop=stop)
+    except Interrupted as stopped:
+        stopped.hint = ""  # nothing is there to be resumed
+        raise
     except PlanRefused as refused:
         printer.findings(refused.findings)
         raise
     except MigrationFailed as failed:
         command.tell("The rehearsal failed; the scratch database was dropped.", Role.BAD)
-        printer.failure(failed.result)
+        printer.failure(failed.result, f"migrate_check --rehearse{' --pending' * copy_schema}")
         return failed.exit_code
     start = "a copy of the schema" if copy_schema else "an empty database"
     count = len(result.applied)

@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Iterator
 
+from sqlmigrator.core.findings import aimed_at
 from sqlmigrator.core.marking import move_records
 from sqlmigrator.core.report import Line, change_lines
 from sqlmigrator.exceptions import SqlMigratorError
@@ -14,7 +15,7 @@ from sqlmigrator.runner import MigrationRunner
 from sqlmigrator.survey import Proposal
 
 
-def rename_lines(proposal: Proposal) -> Iterator[Line]:
+def rename_lines(proposal: Proposal, database: str) -> Iterator[Line]:
     """The renames for a shell in the current folder, the reasons as its comments."""
     folder = os.path.relpath(proposal.folder.path)
     if not proposal.renames:
@@ -26,7 +27,8 @@ def rename_lines(proposal: Proposal) -> Iterator[Line]:
         yield Line(f"# {rename.reason}")
         yield Line(f"{command} {old} {new}")
     yield Line("# A file moved to the end may be needed earlier on a fresh database:")
-    yield Line("# `manage.py migrate_check --rehearse` tells. `--write` performs the renames.")
+    text = "# `manage.py migrate_check --rehearse` tells. `--write` performs the renames."
+    yield Line(aimed_at(database, text))
 
 
 def record_moves(command: SqlMigratorCommand, runner: MigrationRunner) -> int:

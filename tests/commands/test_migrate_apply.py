@@ -417,7 +417,8 @@ def test_out_of_order(database: Database, pending: Folder, call: Call, settings:
         1,
         "",
         "✗ 002_a.sql is pending, but 003 is already applied [E006]\n"
-        "    Give it the next free number, or pass `--allow-out-of-order`.\n"
+        "    Give it the next free number (`manage.py migrate_renumber 002_a.sql\n"
+        "    --write`), or pass `--allow-out-of-order`.\n"
         "Nothing was applied: 1 error must be settled first.\n"
         "  `manage.py migrate_check` shows everything, with the way out.\n",
     )

@@ -257,7 +257,8 @@ def test_out_of_order(applied: Folder, database: Database, call: Call) -> None:
     assert refused.code == 1
     assert (
         "✗ 003_early.sql is pending, but 004 is already applied [E006]\n"
-        "    Give it the next free number, or pass `--allow-out-of-order`.\n" in refused.out
+        "    Give it the next free number (`manage.py migrate_renumber 003_early.sql\n"
+        "    --write`), or pass `--allow-out-of-order`.\n" in refused.out
     )
     allowed = call("migrate_check", "--allow-out-of-order")
     assert allowed.code == 0
@@ -419,6 +420,13 @@ def test_github_annotations_are_relative_and_escaped(applied: Folder, call: Call
         "migrations folder.\n",
         "",
     )
+
+
+def test_github_marks_a_link_and_not_its_target(applied: Folder, call: Call) -> None:
+    (applied.path.parent / ".git").mkdir()
+    (applied.path / "003_link.sql").symlink_to("nowhere")
+    out = call("migrate_check", "--format", "github").out
+    assert out.startswith("::error file=migrations/003_link.sql,")
 
 
 def test_github_marks_every_duplicate(applied: Folder, call: Call) -> None:

@@ -199,7 +199,7 @@ def test_a_database_that_is_not_postgresql(
         "",
         "The database 'wrong' is SQLite, not PostgreSQL.\n"
         "  sqlmigrator runs SQL files on PostgreSQL only.\n"
-        "  Leave this alias out of SQLMIGRATOR, and use `manage.py migrate` for it.\n",
+        "  Leave this alias out of SQLMIGRATOR, and use `manage.py migrate --database wrong` for it.\n",
     )
 
 

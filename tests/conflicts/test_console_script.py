@@ -56,6 +56,24 @@ def test_version() -> None:
     assert script("--version") == Result(0, f"sqlmigrator {__version__}\n", "")
 
 
+def test_a_reader_that_goes_away(folder: Folder) -> None:
+    folder.write("001_a.sql", "BEGIN")
+    environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "sqlmigrator", "check", folder.path],
+            cwd=ROOT,
+            env=environment,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+        )
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_files_that_are_in_order(folder: Folder) -> None:
     folder.write("001_a.sql", FINE)
     assert script("check", folder.path) == Result(

@@ -186,7 +186,10 @@ def test_nothing_is_left_when_the_reverse_cannot_be_written(
     result = call("migrate_new", "add_inbox", "--with-down")
     path = folder.path / "001_add_inbox.down.sql"
     assert (result.code, result.out) == (1, "")
-    assert result.err == f"{path} cannot be created: File exists.\n  Run it again.\n"
+    assert (
+        result.err
+        == f"{path} cannot be created: File exists.\n  Delete it, or give it a migration.\n"
+    )
     assert names(folder) == ["001_add_inbox.down.sql"]
     assert path.read_text() == "-- there before its migration"
 

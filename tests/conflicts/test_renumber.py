@@ -254,7 +254,8 @@ def test_an_applied_file_is_refused_even_when_it_is_asked_for(
         "",
         "003_a.sql is applied in production: it keeps its number.\n"
         "  It would run a second time there under another number.\n"
-        "  Move the other file, or roll this one back first: `manage.py migrate_rollback 003`.\n",
+        "  Move the other file, or roll this one back first: `manage.py migrate_rollback 003 "
+        "--database …`.\n",
     )
     assert names(in_folder) == ["003_a.sql"]
 
@@ -401,3 +402,20 @@ def test_the_next_numbers_beyond_three_digits(
     else:
         assert second.endswith("_b.sql")
         assert len(second) == len(first)
+
+
+def test_the_check_says_of_a_duplicate_what_renumber_does(
+    production: Database, database: Database, in_folder: Folder, call: Call
+) -> None:
+    in_folder.with_tracking()
+    in_folder.write("002_p.sql", "SELECT 1;")
+    in_folder.write("002_q.sql", "SELECT 2;")
+    record(production, "002", "q")
+    out = call("migrate_check").out
+    assert "  - 002_p.sql   not applied: renumber to 003_p.sql\n" in out
+    assert "  - 002_q.sql   applied in production, keeps the number\n" in out
+    assert "002_q.sql keeps 002 (applied in production)" in call("migrate_renumber").out
+    record(database, "002", "p")
+    out = call("migrate_check").out
+    assert "  - 002_p.sql   applied 20" in out
+    assert "  - 002_q.sql   applied in production\n" in out

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sqlmigrator.core.files import discover
-from sqlmigrator.core.findings import RULES, Finding, Rule, Severity
+from sqlmigrator.core.findings import RULES, Finding, Rule, Severity, aimed_at
 from sqlmigrator.core.history import (
     Action,
     AppliedRecord,
@@ -214,3 +214,17 @@ def test_location(
 ) -> None:
     finding = Finding(rule=RULES[0], message="", hint="", file=file, line=line, column=column)
     assert finding.location == location
+
+
+@pytest.mark.parametrize(
+    ("text", "aimed"),
+    [
+        ("`manage.py migrate_apply` applies", "`manage.py migrate_apply --database 'a b'` applies"),
+        ("`manage.py migrate auth`", "`manage.py migrate --database 'a b' auth`"),
+        ("`manage.py migrate_rollback 003 --database …`",) * 2,
+        ("`manage.py check`, manage.py migrate_apply, migrate_apply",) * 2,
+    ],
+)
+def test_commands_are_aimed_at_a_database(text: str, aimed: str) -> None:
+    assert aimed_at("a b", text) == aimed
+    assert aimed_at("default", text) == text

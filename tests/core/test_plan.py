@@ -300,7 +300,8 @@ def test_duplicates_that_are_both_applied_are_still_an_error() -> None:
         f"001_a.sql   applied {AT}",
         f"001_b.sql   applied {AT}",
     )
-    assert only(found, rules.RECORD_UNUSABLE).message == "Version 001 is recorded twice: a, b"
+    finding = only(found, rules.RECORD_UNUSABLE)
+    assert finding.message == "Version 001 is recorded twice: 001_a, 001_b"
     assert found.renames == ()
 
 
@@ -324,7 +325,8 @@ def test_another_migration_ran_under_this_number() -> None:
     assert finding.message == (f"003_b.sql is not what ran here: version 003 is '003_a.sql' {AT}")
     assert finding.hint == (
         "Rename the file to 003_a.sql, or, if it is the same migration, `manage.py migrate_mark "
-        "--applied 003 --reason …`; if it is another one, give it the next free number."
+        "--applied 003 --reason …`; if it is another one, give it the next free number: "
+        "`manage.py migrate_renumber 003_b.sql --write`."
     )
     assert (finding.version, finding.file) == ("003", "migrations/003_b.sql")
     assert found.pending == ()
@@ -336,7 +338,13 @@ def test_a_file_renamed_after_it_was_applied_is_known_by_its_checksum() -> None:
     )
     finding = only(found, rules.APPLIED_UNDER_OTHER_NAME)
     assert finding.message == "003_b.sql was renamed: version 3 is applied as 'a'"
-    assert "Rename the file to 3_a.sql, or" in finding.hint
+    assert "Rename the file to 003_a.sql, or" in finding.hint
+
+
+def test_no_file_can_have_a_name_that_was_recorded_by_hand() -> None:
+    found = plan(["003_b.sql"], [row("003", "Add users", checksum="c" * 64)])
+    hint = only(found, rules.APPLIED_UNDER_OTHER_NAME).hint
+    assert hint.startswith("If it is the same migration, `manage.py migrate_mark --applied 003 ")
 
 
 # Renumbered after it was applied
@@ -419,7 +427,10 @@ def test_out_of_order_is_an_error() -> None:
     assert states(found)["002_b.sql"] is S.OUT_OF_ORDER
     finding = only(found, rules.OUT_OF_ORDER)
     assert finding.message == "002_b.sql is pending, but 003 is already applied"
-    assert finding.hint == "Give it the next free number, or pass `--allow-out-of-order`."
+    assert finding.hint == (
+        "Give it the next free number (`manage.py migrate_renumber 002_b.sql --write`), or pass "
+        "`--allow-out-of-order`."
+    )
     assert (finding.version, finding.file) == ("002", "migrations/002_b.sql")
     assert pending(found) == ["002_b.sql"]
 
@@ -512,9 +523,9 @@ def test_a_row_whose_version_is_no_number_is_a_warning() -> None:
 def test_rows_recorded_twice_under_different_names() -> None:
     found = plan(["003_a.sql"], [row("003", "a"), row("0003", "0003_b.sql")])
     finding = only(found, rules.RECORD_UNUSABLE)
-    assert finding.message == "Version 003 is recorded twice: a, b"
+    assert finding.message == "Version 003 is recorded twice: 0003_b, 003_a"
     assert finding.hint == (
-        "Remove the wrong row with `manage.py migrate_mark --unapplied VERSION --reason …`."
+        "Remove the wrong row with `manage.py migrate_mark --unapplied VERSION_NAME --reason …`."
     )
 
 
@@ -539,6 +550,7 @@ def test_rows_made_by_hand_are_unverified_and_fine() -> None:
         ("000", 0),
         ("20250101120000", 20250101120000),
         ("9" * 40, int("9" * 40)),
+        ("9" * 5000, None),  # Python reads no such number
         ("037b", None),
         ("", None),
         ("-3", None),

@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from sqlmigrator.core.marking import mark_applied
+from sqlmigrator.exceptions import DatabaseRefused
+from sqlmigrator.runner import MigrationRunner
 from tests.support import Database, Folder, Result
 
 Call = Callable[..., Result]
@@ -42,9 +45,23 @@ def test_applied_records_without_running(database: Database, three: Folder, call
         ("003", "b", True),
     ]
     assert database.query("SELECT to_regclass('a')") == [(None,)]
-    assert marks(database)[2] == ("mark", "done", "003", "by hand")
+    assert marks(database)[2] == ("mark", "done", "003", "marked as applied: by hand")
     assert call("migrate_apply").code == 0
     assert database.query("SELECT to_regclass('a'), to_regclass('c')::text") == [(None, "c")]
+
+
+def test_the_row_that_another_runner_wrote_meanwhile_stays(
+    database: Database, three: Folder, call: Call
+) -> None:
+    runner = MigrationRunner()
+    changes = mark_applied(runner.status(), ["001", "002"])
+    assert call("migrate_apply", "--to", "002", "--applied-by", "ann").code == 0
+    with pytest.raises(DatabaseRefused) as caught:
+        runner.change_history(changes, "by hand")
+    assert str(caught.value) == ("The row of version 001 changed meanwhile; nothing was changed.")
+    ran = "SELECT applied_by FROM schema_migrations WHERE version = '002'"
+    assert database.query(ran) == [("ann",)]
+    assert marks(database) == []
 
 
 def test_a_baseline_up_to_a_version(database: Database, three: Folder, call: Call) -> None:
@@ -80,8 +97,18 @@ def test_unapplied_removes_the_row(database: Database, three: Folder, call: Call
     assert call("migrate_apply").code == 0
     assert call("migrate_mark", "--unapplied", "004", "--reason", "dropped").code == 0
     assert [row[0] for row in rows(database)] == ["001", "002", "003"]
-    assert marks(database) == [("mark", "done", "004", "dropped")]
+    assert marks(database) == [("mark", "done", "004", "marked as not applied: dropped")]
     assert "004_c.sql" in call("migrate_check").out
+
+
+def test_a_version_that_is_given_twice_is_changed_once(
+    database: Database, three: Folder, call: Call
+) -> None:
+    for option in ("--applied", "--accept-checksum", "--unapplied"):
+        result = call("migrate_mark", option, "003", "3", "--reason", "x")
+        assert (result.code, result.err) == (0, "")
+        assert "Changed 1 in the history." in result.out
+    assert len(marks(database)) == 3
 
 
 def test_a_row_without_a_number_can_be_removed(
@@ -96,12 +123,14 @@ def test_a_row_without_a_number_can_be_removed(
 
 def test_a_changed_file_is_accepted(database: Database, three: Folder, call: Call) -> None:
     assert call("migrate_apply").code == 0
+    before = "SELECT checksum FROM schema_migrations WHERE version = '002'"
+    ((checksum,),) = database.query(before)
     three.write("002_a.sql", "CREATE TABLE a (id bigint);")
     assert call("migrate_apply").code == 1
     result = call("migrate_mark", "--accept-checksum", "002", "--reason", "agreed")
     assert result.code == 0
     assert call("migrate_check").code == 0
-    assert marks(database) == [("mark", "done", "002", "agreed")]
+    assert marks(database) == [("mark", "done", "002", f"checksum was {checksum}: agreed")]
 
 
 def test_missing_checksums_are_filled(database: Database, three: Folder, call: Call) -> None:
@@ -130,8 +159,40 @@ def test_the_row_of_a_renumbered_file_moves(database: Database, three: Folder, c
     result = call("migrate_renumber", "--record")
     assert (result.code, "Moved 1 row." in result.out) == (0, True)
     assert ("007", "c", True) in rows(database)
-    assert [(action, version) for action, _, version, _ in marks(database)] == [("renumber", "007")]
+    reason = "moved from 004: its file was renumbered after it was applied"
+    assert marks(database) == [("renumber", "done", "007", reason)]
     assert call("migrate_check").code == 0
+
+
+def test_rows_move_up_behind_a_file_that_was_inserted(
+    database: Database, three: Folder, call: Call
+) -> None:
+    assert call("migrate_apply").code == 0
+    for old, new in (("004_c", "005_c"), ("003_b", "004_b"), ("002_a", "003_a")):
+        (three.path / f"{old}.sql").rename(three.path / f"{new}.sql")
+    three.write("002_new.sql", "SELECT 1;")
+    result = call("migrate_renumber", "--record")
+    assert (result.code, result.err) == (0, "")
+    assert [row[:2] for row in rows(database)] == [
+        ("001", "migration_tracking"),
+        ("003", "a"),
+        ("004", "b"),
+        ("005", "c"),
+    ]
+
+
+def test_rows_that_would_change_places_stay(database: Database, three: Folder, call: Call) -> None:
+    assert call("migrate_apply").code == 0
+    (three.path / "004_c.sql").rename(three.path / "005_c.sql")
+    (three.path / "002_a.sql").rename(three.path / "004_a.sql")
+    (three.path / "005_c.sql").rename(three.path / "002_c.sql")
+    before = rows(database)
+    result = call("migrate_renumber", "--record")
+    assert (result.code, result.err.splitlines()[0]) == (
+        2,
+        "002_c.sql cannot get the row of 004: version 002 is recorded already, as 'a'.",
+    )
+    assert rows(database) == before
 
 
 @pytest.mark.parametrize(
@@ -158,6 +219,18 @@ def test_a_reason_is_needed(database: Database, three: Folder, call: Call) -> No
     assert call("migrate_mark", "--all").code == 2
     empty = call("migrate_mark", "--all", "--reason", " ")
     assert (empty.code, empty.err.splitlines()[0]) == (2, "--reason is empty.")
+
+
+def test_the_wrong_one_of_two_rows_is_removed_as_the_check_says(
+    database: Database, three: Folder, call: Call
+) -> None:
+    assert call("migrate_apply").code == 0
+    database.execute("INSERT INTO schema_migrations (version, name) VALUES ('3', '3_x.sql')")
+    out = " ".join(call("migrate_check").out.split())
+    assert "Version 003 is recorded twice: 003_b, 3_x [E018]" in out
+    assert "`manage.py migrate_mark --unapplied VERSION_NAME --reason …`" in out
+    assert call("migrate_mark", "--unapplied", "3_x", "--reason", "by hand").code == 0
+    assert call("migrate_check").code == 0
 
 
 def test_two_files_of_one_number_need_the_whole_name(

@@ -4,6 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
+from sqlmigrator.core.rollback import plan_rollback
+from sqlmigrator.exceptions import DatabaseRefused
+from sqlmigrator.runner import MigrationRunner
 from tests.support import Database, Folder, Result
 
 Call = Callable[..., Result]
@@ -44,6 +47,9 @@ def test_a_failing_reverse_changes_nothing(database: Database, applied: Folder, 
     result = call("migrate_rollback", "003")
     assert result.code == 1
     assert "003_b.down.sql:2:1: division by zero [SQLSTATE 22012]" in result.err
+    assert result.err.endswith(
+        "  Correct the file, then run `manage.py migrate_rollback 003`.\nFailed: 003_b.down.sql.\n"
+    )
     assert versions(database) == ["001", "002", "003"]
     assert database.query("SELECT to_regclass('b')::text") == [("b",)]
     last = "SELECT action, state FROM schema_migrations_log ORDER BY id DESC LIMIT 1"
@@ -100,9 +106,73 @@ def test_a_reverse_that_cannot_run_is_refused(
     result = call("migrate_rollback", "003")
     assert result.code == 1
     assert message in result.err
+    assert "Nothing was applied" not in result.err
     assert versions(database) == ["001", "002", "003"]
 
 
 def test_a_version_that_is_not_applied(database: Database, applied: Folder, call: Call) -> None:
     result = call("migrate_rollback", "099")
     assert (result.code, result.err.splitlines()[0]) == (2, "Version 099 is not applied here.")
+
+
+def test_what_another_runner_rolled_back_meanwhile_is_not_rolled_back_again(
+    database: Database, applied: Folder, call: Call
+) -> None:
+    applied.write(
+        "003_b.down.sql", "CREATE TABLE IF NOT EXISTS ran (n int); INSERT INTO ran VALUES (1);"
+    )
+    runner = MigrationRunner()
+    job = plan_rollback(runner.status(), "003", None, force=False)
+    assert call("migrate_rollback", "003").code == 0
+    with pytest.raises(DatabaseRefused) as caught:
+        runner.roll_back(job)
+    assert str(caught.value) == "Nothing was rolled back: 003 is not applied any more."
+    assert database.query("SELECT count(*) FROM ran") == [(1,)]
+
+
+def test_what_is_no_longer_the_latest_is_rolled_back_with_force_only(
+    database: Database, applied: Folder, call: Call
+) -> None:
+    runner = MigrationRunner()
+    jobs = [plan_rollback(runner.status(), "003", None, force=force) for force in (False, True)]
+    applied.write("004_c.sql", "CREATE TABLE c (id int);")
+    assert call("migrate_apply").code == 0
+    with pytest.raises(DatabaseRefused) as caught:
+        runner.roll_back(jobs[0])
+    assert str(caught.value) == "Nothing was rolled back: 003 is no longer the latest applied one."
+    assert versions(database) == ["001", "002", "003", "004"]
+    runner.roll_back(jobs[1])
+    assert versions(database) == ["001", "002", "004"]
+
+
+def test_a_row_under_another_name_than_the_file(
+    database: Database, applied: Folder, call: Call
+) -> None:
+    (applied.path / "003_b.sql").rename(applied.path / "003_bb.sql")
+    result = call("migrate_rollback", "002")
+    assert (result.code, result.err.splitlines()[0]) == (
+        1,
+        "002_a.sql is not the latest applied migration: 003_b.sql is.",
+    )
+    result = call("migrate_rollback", "003_b", "--plan")
+    assert (result.code, "-- 003_b.down.sql\nDROP TABLE b;" in result.out) == (0, True)
+    assert call("migrate_rollback", "003").code == 0
+    assert versions(database) == ["001", "002"]
+
+
+def test_the_reverse_of_a_file_that_is_gone(
+    database: Database, applied: Folder, call: Call
+) -> None:
+    (applied.path / "003_b.sql").unlink()
+    assert call("migrate_rollback", "003").code == 0
+    assert database.query("SELECT to_regclass('b')") == [(None,)]
+
+
+def test_a_version_that_is_recorded_twice(database: Database, applied: Folder, call: Call) -> None:
+    database.execute("INSERT INTO schema_migrations (version, name) VALUES ('03', 'x')")
+    result = call("migrate_rollback", "003")
+    assert (result.code, result.err.splitlines()[0]) == (
+        2,
+        "Version 003 is recorded twice: 003_b, 03_x.",
+    )
+    assert database.query("SELECT to_regclass('b')::text") == [("b",)]

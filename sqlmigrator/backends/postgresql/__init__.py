@@ -63,11 +63,11 @@ class PostgreSQLBackend:
             return syntax.check_syntax(connections[self.alias], file, content)
 
     def scratch_database(
-        self, config: Config, *, copy_schema: bool
+        self, config: Config, *, copy_schema: bool, apart: str | None = None
     ) -> AbstractContextManager[Config]:
         from sqlmigrator.backends.postgresql.rehearsal import scratch_database
 
-        return scratch_database(self.alias, config, copy_schema=copy_schema)
+        return scratch_database(self.alias, config, copy_schema=copy_schema, apart=apart)
 
     def open_session(self, config: Config, on_event: OnEvent, stop: Stop) -> PostgreSQLSession:
         # Imported here: reading must not pay for what only a run needs.

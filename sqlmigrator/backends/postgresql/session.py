@@ -137,9 +137,12 @@ class PostgreSQLSession:
         if not self._context.layout.exists:
             self._create_table()
         wire = self._connection.wire
+        recorded = {record.number for record in self.history().records}
         try:
             self._connection.query("BEGIN")
             for change in changes:
+                if change.before is None and change.after and change.after.number in recorded:
+                    raise _changed_meanwhile(change)
                 self._change(change, reason)
             self._connection.query("COMMIT")
         finally:
@@ -154,10 +157,7 @@ class PostgreSQLSession:
                 raise ServerFailure(reply.error)
             tag, _ = reply.tail[-1]
             if not tag.endswith(" 1"):
-                raise DatabaseRefused(
-                    f"The row of version {change.version} changed meanwhile; nothing was changed.",
-                    hint="Look at `manage.py migrate_status`, then run the command again.",
-                )
+                raise _changed_meanwhile(change)
         self._connection.query(journal.resolve_sql(layout, change.version, reason))
         row = change.after or change.before
         self._connection.query(
@@ -169,7 +169,7 @@ class PostgreSQLSession:
                 action=change.action,
                 state=AttemptState.DONE,
                 applied_by=applied_by,
-                reason=reason,
+                reason=f"{change.summary}: {reason}",
             )
         )
 
@@ -290,3 +290,10 @@ class PostgreSQLSession:
         path = f"SET LOCAL search_path = {quote_name(layout.schema)}"
         self._connection.query("; ".join(["BEGIN", path, *statements, "COMMIT"]))
         self._context.layout = tracking.read_layout(self._connection.query, layout.schema)
+
+
+def _changed_meanwhile(change: Change) -> DatabaseRefused:
+    return DatabaseRefused(
+        f"The row of version {change.version} changed meanwhile; nothing was changed.",
+        hint="Look at `manage.py migrate_status`, then run the command again.",
+    )

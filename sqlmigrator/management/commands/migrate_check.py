@@ -21,33 +21,21 @@ class Command(SqlMigratorCommand):
     def add_own_arguments(self, parser: CommandParser) -> None:
         self.documents: list[dict[str, Any]] = []
         add_format(parser, "text", "json", "github")
-        parser.add_argument(
-            "--offline", action="store_true", help="Look at the files only, without a database."
-        )
-        parser.add_argument(
-            "--fail-on-pending",
-            action="store_true",
-            help=f"Exit with {PENDING} when migrations are pending.",
-        )
-        parser.add_argument(
-            "--fail-on-warning",
-            action="store_true",
-            help=f"Exit with {FINDINGS} on warnings too, not only on errors.",
-        )
-        parser.add_argument(
-            "--rehearse",
-            action="store_true",
-            help="Apply the folder from zero to a scratch database, and drop that again.",
-        )
-        parser.add_argument(
-            "--pending",
-            action="store_true",
-            help="With --rehearse: start from a copy of the schema, apply what is pending.",
-        )
+        add, way = parser.add_argument, parser.add_mutually_exclusive_group().add_argument
+        text = "Look at the files only, without a database."
+        way("--offline", action="store_true", help=text)
+        text = "Apply the folder from zero to a scratch database, and drop that again."
+        way("--rehearse", action="store_true", help=text)
         text = "For probes: compare names only, with one query."
-        parser.add_argument("--readiness", action="store_true", help=text)
-        parser.add_argument("--allow-out-of-order", action="store_true", default=None)
-        parser.add_argument("--ignore-missing", action="store_true", default=None)
+        way("--readiness", action="store_true", help=text)
+        text = "With --rehearse: start from a copy of the schema, apply what is pending."
+        add("--pending", action="store_true", help=text)
+        text = f"Exit with {PENDING} when migrations are pending."
+        add("--fail-on-pending", action="store_true", help=text)
+        text = f"Exit with {FINDINGS} on warnings too, not only on errors."
+        add("--fail-on-warning", action="store_true", help=text)
+        add("--allow-out-of-order", action="store_true", default=None)
+        add("--ignore-missing", action="store_true", default=None)
 
     def config_overrides(self) -> dict[str, Any]:
         return {name: self.options[name] for name in ("allow_out_of_order", "ignore_missing")}

@@ -10,6 +10,7 @@ from django.core.management.base import CommandParser
 
 from sqlmigrator.core import template
 from sqlmigrator.core.files import REVERSE_SUFFIX, scan
+from sqlmigrator.core.findings import aimed_at
 from sqlmigrator.core.renumber import next_version
 from sqlmigrator.core.report import Line
 from sqlmigrator.exceptions import SqlMigratorError
@@ -52,7 +53,7 @@ class Command(SqlMigratorCommand):
         _create(files)
         for created in files:
             self.print_line(Line(os.path.relpath(created)))
-        self.tell("Write the SQL, then run `manage.py migrate_check`.")
+        self.tell(aimed_at(runner.database, "Write the SQL, then run `manage.py migrate_check`."))
         return 0
 
 
@@ -67,8 +68,8 @@ def _create(files: dict[Path, str]) -> None:
     except OSError as error:
         for made in created:
             made.unlink()
-        exists = isinstance(error, FileExistsError)
-        raise SqlMigratorError(
-            f"{path} cannot be created: {error.strerror}.",
-            hint="Run it again." if exists else "Check the folder and its permissions.",
-        ) from None
+        hint = "Check the folder and its permissions."
+        if isinstance(error, FileExistsError):  # a number is taken in a race, a reverse was there
+            is_reverse = path.name.endswith(REVERSE_SUFFIX)
+            hint = "Delete it, or give it a migration." if is_reverse else "Run it again."
+        raise SqlMigratorError(f"{path} cannot be created: {error.strerror}.", hint=hint) from None

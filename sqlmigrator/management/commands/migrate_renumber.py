@@ -45,7 +45,7 @@ class Command(SqlMigratorCommand):
         proposal = propose_renames(runner, names, everywhere=everywhere)
         for alias, error in proposal.survey.unreadable.items():
             self.tell(f"What is applied in {alias!r} is not known: {error.message}", Role.WARNING)
-        self.print_lines(rename_lines(proposal))
+        self.print_lines(rename_lines(proposal, runner.database))
         if proposal.unmovable:
             raise unmovable_error(proposal)
         if not self.options["write"] or not proposal.renames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from django.core.management.base import CommandParser
@@ -47,8 +48,16 @@ class Command(SqlMigratorCommand):
             printer.findings(refused.findings)
             raise
         except MigrationFailed as failed:
-            printer.failure(failed.result)
+            printer.failure(failed.result, self._again())
             return failed.exit_code
         name = f"{job.record.version}_{job.file.name}"
         self.print_line(Line(f"Rolled back {name} in {format_duration(time_ms)}.", Role.GOOD))
         return 0
+
+    def _again(self) -> str:
+        sql, force = self.options["sql"], self.options["force"]
+        return (
+            f"migrate_rollback {self.options['version']}"
+            + (f" --sql {shlex.quote(str(sql))}" if sql else "")
+            + (" --force" if force else "")
+        )
