@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlmigrator import __version__
-from sqlmigrator.core import report
+from sqlmigrator.core import formats, report
 from sqlmigrator.core.files import discover
 from sqlmigrator.core.history import History
 from sqlmigrator.core.plan import Plan, PlanOptions, build_plan
@@ -76,10 +76,10 @@ def _plan(directory: Path, first_commits: FirstCommits) -> Plan:
 
 def _output(plan: Plan, options: argparse.Namespace) -> Iterator[str]:
     if options.format == "json":
-        document = report.document("sqlmigrator check", [report.plan_json(None, plan)])
+        document = formats.document("sqlmigrator check", [formats.plan_json(None, plan)])
         yield json.dumps(document, indent=2)
     elif options.format == "github":
-        yield from report.github_lines(plan, report.repository_root(plan.folder.path))
+        yield from formats.github_lines(plan, formats.repository_root(plan.folder.path))
     else:
         everything = options.verbosity >= 2
         for line in report.check_lines(plan, everything=everything, offline=True):

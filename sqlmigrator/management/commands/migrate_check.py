@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from sqlmigrator.core import report
+from sqlmigrator.core import formats, report
 from sqlmigrator.core.plan import Plan
 from sqlmigrator.core.report import Line
 from sqlmigrator.management.base import FINDINGS, PENDING, SqlMigratorCommand, add_format
@@ -55,9 +55,9 @@ class Command(SqlMigratorCommand):
         offline = self.options["offline"]
         plan = runner.check(offline=offline)
         if self.options["format"] == "json":
-            self.documents.append(report.plan_json(runner.database, plan))
+            self.documents.append(formats.plan_json(runner.database, plan))
         elif self.options["format"] == "github":
-            for line in report.github_lines(plan, report.repository_root(plan.folder.path)):
+            for line in formats.github_lines(plan, formats.repository_root(plan.folder.path)):
                 self.print_line(Line(line))
         else:
             everything = self.options["verbosity"] >= 2
@@ -66,7 +66,7 @@ class Command(SqlMigratorCommand):
 
     def finish(self) -> None:
         if self.options["format"] == "json":
-            self.print_json(report.document("migrate_check", self.documents))
+            self.print_json(formats.document("migrate_check", self.documents))
 
     def _exit_code(self, plan: Plan) -> int:
         if plan.errors or (self.options["fail_on_warning"] and plan.warnings):

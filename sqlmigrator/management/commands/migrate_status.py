@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from sqlmigrator.core import report
+from sqlmigrator.core import formats, report
 from sqlmigrator.management.base import SqlMigratorCommand, add_format
 from sqlmigrator.runner import MigrationRunner
 
@@ -29,7 +29,7 @@ class Command(SqlMigratorCommand):
             return 0
         plan = runner.status()
         if self.options["format"] == "json":
-            self.documents.append(report.plan_json(runner.database, plan))
+            self.documents.append(formats.plan_json(runner.database, plan))
         else:
             self.print_lines(report.status_lines(plan, only_pending=self.options["pending"]))
         return 0
@@ -37,11 +37,11 @@ class Command(SqlMigratorCommand):
     def _show_history(self, runner: MigrationRunner) -> None:
         attempts = runner.attempts()
         if self.options["format"] == "json":
-            rows = [report.attempt_json(attempt) for attempt in attempts]
+            rows = [formats.attempt_json(attempt) for attempt in attempts]
             self.documents.append({"database": runner.database, "attempts": rows})
         else:
             self.print_lines(report.history_lines(attempts))
 
     def finish(self) -> None:
         if self.options["format"] == "json":
-            self.print_json(report.document("migrate_status", self.documents))
+            self.print_json(formats.document("migrate_status", self.documents))
