@@ -20,7 +20,6 @@ from sqlmigrator.backends.base import get_backend
 from sqlmigrator.conf import configured_aliases, get_config
 from sqlmigrator.core.files import MigrationFile, discover
 from sqlmigrator.core.history import version_number
-from sqlmigrator.core.reach import beyond_database
 from sqlmigrator.core.report import finding_lines
 from sqlmigrator.dependencies import RunnerAfterDjango, migrations_are_off
 from sqlmigrator.exceptions import ConfigurationError, PlanRefused
@@ -107,9 +106,8 @@ def before_migration(
             f"There is no migration {version!r} in {folder.path}.",
             hint="`manage.py migrate_status` lists the versions.",
         )
-    apart = beyond_database(files)
     with (
-        get_backend(database).scratch_database(config, copy_schema=False, apart=apart) as scratch,
+        get_backend(database).scratch_database(config, copy_schema=False) as scratch,
         _leading_to(database, scratch.connection),
     ):
         _build(database, files)
