@@ -225,14 +225,6 @@ def test_the_tests_transaction_goes_on(database: Database, folder: Folder) -> No
     assert name not in scratch_databases()
 
 
-def test_a_role_is_made_on_another_server(database: Database, folder: Folder) -> None:
-    folder.write("001_a.sql", "CREATE ROLE sqlmigrator_test_of_before_migration;")
-    with before_migration("001") as migration:
-        migration.apply()
-        assert migration.query("SELECT 1 FROM pg_roles WHERE rolname LIKE '%%before_migr%%'")
-    assert database.query("SELECT 1 FROM pg_roles WHERE rolname LIKE '%%before_migr%%'") == []
-
-
 def test_a_failing_migration_says_so_and_leaves_nothing(database: Database, folder: Folder) -> None:
     folder.write("001_a.sql", "CREATE TABLE a (n int);")
     folder.write("002_b.sql", "ALTER TABLE a ALTER n SET NOT NULL;")
