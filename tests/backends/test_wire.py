@@ -1,20 +1,33 @@
 """What the wire makes of a session that ends."""
 
+import random
+from threading import Timer
+
 import pytest
 
 from sqlmigrator.backends.postgresql.wire import ConnectionBroken, Wire
 from tests.support import Database
 
+MESSAGE = b"BEGIN; SELECT 1; SELECT 2; COMMIT;"
 
-@pytest.mark.parametrize("message", [b"SELECT 1", b"SELECT 1" + b" " * 300_000])
+
+def send_for_ever(wire: Wire, message: bytes) -> None:
+    while True:
+        wire.send(message)
+
+
+@pytest.mark.parametrize("message", [MESSAGE, MESSAGE + b" " * 300_000])
 def test_the_servers_last_words_are_read(database: Database, message: bytes) -> None:
     """Sending to a session that was ended fails, at times, before its end was read."""
-    for _ in range(20):
+    for _ in range(50):
         with database.connect() as connection:
             wire = Wire(connection)
-            assert wire.send(b"BEGIN").error is None
-            database.execute(f"SELECT pg_terminate_backend({connection.info.backend_pid})")
+            pid = connection.info.backend_pid
+            end = f"SELECT pg_terminate_backend({pid})"
+            timer = Timer(random.uniform(0, 0.01), database.execute, [end])
+            timer.start()
             with pytest.raises(ConnectionBroken) as caught:
-                wire.send(message)
+                send_for_ever(wire, message)
+            timer.join()
             assert caught.value.sqlstate == "57P01"
             assert caught.value.may_run_again

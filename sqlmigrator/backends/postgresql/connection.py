@@ -138,7 +138,8 @@ class Connection:
 
     def _notice(self, diagnostic: psycopg.errors.Diagnostic) -> None:
         severity = diagnostic.severity_nonlocalized or "NOTICE"
-        self._on_event(NoticeReceived(severity, diagnostic.message_primary or ""))
+        if severity != "FATAL":  # that one is the wire's
+            self._on_event(NoticeReceived(severity, diagnostic.message_primary or ""))
 
     def _make_baseline(self, names: Sequence[str], search_path: str | None) -> Baseline:
         """Repeat Django's own set-up, which the connection parameters do not carry."""

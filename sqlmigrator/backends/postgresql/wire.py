@@ -103,6 +103,8 @@ class Wire:
         self.pgconn = connection.pgconn
         self._selector = selectors.DefaultSelector()
         self._selector.register(self.pgconn.socket, selectors.EVENT_READ)
+        self._farewell: ServerError | None = None
+        connection.add_notice_handler(self._listen)
 
     @property
     def transaction_status(self) -> pq.TransactionStatus:
@@ -214,14 +216,24 @@ class Wire:
     def _last_words(self) -> ServerError:
         """What the server said before it closed the session.
 
-        It may be unread still: sending to a session that was ended fails before that.
+        It may be unread still: sending to a session that was ended fails before that. Then libpq
+        has it for the answer to a message, or for a notice, as is_busy() finds out.
         """
         with suppress(psycopg.OperationalError):
             while (result := self.pgconn.get_result()) is not None:
                 if result.error_field(pq.DiagnosticField.SQLSTATE):
                     return server_error(result)
+            self.pgconn.is_busy()
+        if self._farewell is not None:
+            return self._farewell
         text = self.pgconn.get_error_message().strip().splitlines()
         return ServerError(text[0] if text else "the connection to the server was lost", "08006")
+
+    def _listen(self, diagnostic: psycopg.errors.Diagnostic) -> None:
+        if diagnostic.severity_nonlocalized == "FATAL":
+            self._farewell = ServerError(
+                diagnostic.message_primary or "", diagnostic.sqlstate or "08006"
+            )
 
     def _copy_in(self, data: memoryview | None, on_tick: OnTick) -> None:
         if data is None:
