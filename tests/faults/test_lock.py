@@ -18,7 +18,7 @@ from tests.support import Database, Folder, Result, Running
 
 WAITS = r"Waiting for the migration lock: held by "
 HELD = (
-    r"process {pid}, user postgres, host (local socket|127\.0\.0\.1), application {application},"
+    r"process {pid}, user (?:postgres|root), host (local socket|127\.0\.0\.1), application {application},"
     r" since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d"
 )
 

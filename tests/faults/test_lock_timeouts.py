@@ -26,7 +26,7 @@ ALTER = "ALTER TABLE t ADD COLUMN c int;"
 BLOCK = "SELECT * FROM t WHERE a = 4711"
 # A session as people are told of it.
 REPORTING = (
-    r"process \d+, user postgres, host (local socket|127\.0\.0\.1), application reporting, since"
+    r"process \d+, user (?:postgres|root), host (local socket|127\.0\.0\.1), application reporting, since"
     r" \d{4}-\d\d-\d\d \d\d:\d\d:\d\d, for [\d.]+ m?s, running: SELECT \* FROM t WHERE a = \?"
 )
 
