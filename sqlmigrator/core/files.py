@@ -27,6 +27,8 @@ _MIGRATION_NAME: Final = re.compile(r"(\d{3,})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql",
 _REVERSE_NAME: Final = re.compile(r"(\d{3,})_([a-z0-9]+(?:_[a-z0-9]+)*)\.down\.sql", re.ASCII)
 # Larger files are read again when they are applied instead of being kept in memory.
 _KEEP_BYTES: Final = 1 << 20
+# Without waiting for the other end of a pipe, and without Windows' line ends.
+_READ_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +205,13 @@ def _read(file: MigrationFile, needs_content: Callable[[MigrationFile], bool]) -
 def read_bytes(path: str | Path) -> bytes:
     """The bytes of `path`. Raises SqlMigratorError, with the reason, where it cannot be read."""
     try:
-        with open(path, "rb", buffering=0, opener=_open) as file:
-            if S_ISREG(os.fstat(file.fileno()).st_mode):
-                return file.readall()
-    except IsADirectoryError:
-        pass
+        descriptor = os.open(path, _READ_FLAGS)  # not open(): there may be 10,000
+        try:
+            status = os.fstat(descriptor)
+            if S_ISREG(status.st_mode):
+                return _read_all(descriptor, status.st_size)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise SqlMigratorError(
             f"{path} cannot be read: {error.strerror}.",
@@ -219,9 +223,12 @@ def read_bytes(path: str | Path) -> bytes:
     )
 
 
-def _open(path: str, flags: int) -> int:
-    """Open without waiting for the other end of a pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _read_all(descriptor: int, size: int) -> bytes:
+    data = os.read(descriptor, size + 1)
+    if len(data) == size:
+        return data
+    with open(descriptor, "rb", closefd=False) as file:  # it is larger than a read, or grows
+        return data + file.read()
 
 
 def fingerprint(data: bytes) -> tuple[str, str]:
