@@ -47,7 +47,7 @@ def check_names(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckM
     """The file names in every configured folder; no file is read, no database asked."""
     from sqlmigrator.core.files import scan
     from sqlmigrator.core.history import History
-    from sqlmigrator.core.plan import build_plan
+    from sqlmigrator.core.planner import build_plan
 
     if setting_problems():
         return []  # told already

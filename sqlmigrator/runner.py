@@ -21,7 +21,8 @@ from sqlmigrator.core import findings as rules
 from sqlmigrator.core.files import Folder, MigrationFile, scan
 from sqlmigrator.core.findings import Finding
 from sqlmigrator.core.history import Attempt, Change, History, version_number
-from sqlmigrator.core.plan import Entry, Plan, PlanOptions, State, build_plan
+from sqlmigrator.core.plan import Entry, Plan, PlanOptions, State
+from sqlmigrator.core.planner import build_plan
 from sqlmigrator.core.renumber import duplicates, where_applied
 from sqlmigrator.exceptions import (
     ConfigurationError,

@@ -15,7 +15,8 @@ from sqlmigrator import __version__
 from sqlmigrator.core import formats, report
 from sqlmigrator.core.files import discover
 from sqlmigrator.core.history import History
-from sqlmigrator.core.plan import Plan, PlanOptions, build_plan
+from sqlmigrator.core.plan import Plan, PlanOptions
+from sqlmigrator.core.planner import build_plan
 from sqlmigrator.core.renumber import duplicates
 from sqlmigrator.exceptions import SqlMigratorError
 

@@ -218,7 +218,7 @@ def test_start_up_imports_neither_the_runner_nor_the_planner() -> None:
     code = (
         "import sys, django\n"
         "django.setup()\n"
-        "names = ('sqlmigrator.runner', 'sqlmigrator.backends', 'sqlmigrator.core.plan')\n"
+        "names = ('sqlmigrator.runner', 'sqlmigrator.backends', 'sqlmigrator.core.planner')\n"
         "print([name for name in names if name in sys.modules])\n"
     )
     done = subprocess.run(

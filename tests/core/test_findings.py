@@ -18,7 +18,8 @@ from sqlmigrator.core.history import (
     History,
     version_number,
 )
-from sqlmigrator.core.plan import Plan, PlanOptions, build_plan
+from sqlmigrator.core.plan import Plan, PlanOptions
+from sqlmigrator.core.planner import build_plan
 
 IDS = [rule.id for rule in RULES]
 ID = re.compile(r"sqlmigrator\.[EW]\d{3}")

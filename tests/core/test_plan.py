@@ -24,10 +24,10 @@ from sqlmigrator.core.plan import (
     Plan,
     PlanOptions,
     State,
-    build_plan,
     interruption,
     matching_checksum,
 )
+from sqlmigrator.core.planner import build_plan
 from sqlmigrator.core.renumber import Rename
 from tests.factories import AppliedRecordFactory, MigrationFileFactory
 
