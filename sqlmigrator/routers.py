@@ -7,14 +7,15 @@ from typing import Any
 from django.db import router
 
 
-class HistoryRouter:
-    """Says of sqlmigrator's own models that Django neither makes, dumps nor loads them."""
-
-    def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:
-        return False if app_label == "sqlmigrator" else None
-
-
 def register() -> None:
-    """First, because a project's own router may answer for every app."""
-    if not any(isinstance(known, HistoryRouter) for known in router.routers):
-        router.routers.insert(0, HistoryRouter())
+    """In front of all routers, because a project's own may answer for every app.
+
+    Not one of router.routers: that list is made anew for override_settings(DATABASE_ROUTERS=…),
+    and reading it here would hide what a later app's ready() adds to the setting.
+    """
+    asked = router.allow_migrate
+
+    def allow_migrate(db: str, app_label: str, **hints: Any) -> bool:
+        return app_label != "sqlmigrator" and bool(asked(db, app_label, **hints))
+
+    router.allow_migrate = allow_migrate  # type: ignore[method-assign]

@@ -6,8 +6,10 @@ import pytest
 from django.db import connections
 from pytest_django import Settings
 
+from sqlmigrator.backends.postgresql.wire import READ_OTHERWISE
 from sqlmigrator.events import NoticeReceived, Retrying
 from sqlmigrator.exceptions import PlanRefused
+from sqlmigrator.runner import MigrationRunner
 from tests.backends.conftest import Engine
 
 ROLLED_BACK = "Nothing of it remains: the transaction was rolled back."
@@ -690,3 +692,25 @@ def test_notices_are_events(engine: Engine) -> None:
         NoticeReceived("WARNING", "two"),
         NoticeReceived("INFO", "three"),
     ]
+
+
+def test_the_fence_does_not_believe_the_files_operators(engine: Engine) -> None:
+    engine.apply(
+        "CREATE SCHEMA op;\n"
+        "CREATE FUNCTION op.f(text, text) RETURNS bool LANGUAGE sql IMMUTABLE AS 'SELECT false';\n"
+        "CREATE OPERATOR op.= (leftarg = text, rightarg = text, function = op.f);\n"
+        "SET LOCAL search_path = op, pg_catalog;\n"
+    )
+    assert engine.database.query("SELECT version FROM schema_migrations ORDER BY 1")[-1] == ("002",)
+
+
+def test_the_bookkeeping_is_read_as_utf_8(engine: Engine) -> None:
+    """The file goes as a message of its own, because it names schema_migrations."""
+    text = "-- schema_migrations\nSELECT set_config('client_encoding', 'LATIN1', false);\n"
+    if engine.runner is not MigrationRunner:  # by statement it is refused
+        assert engine.fail(text).message == READ_OTHERWISE
+        return
+    engine.apply(text, applied_by="José")
+    assert engine.database.query(
+        "SELECT applied_by FROM schema_migrations ORDER BY version DESC LIMIT 1"
+    ) == [("José",)]

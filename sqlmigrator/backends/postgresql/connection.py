@@ -14,7 +14,7 @@ import psycopg
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from sqlmigrator.backends.postgresql.tracking import quote_literal
+from sqlmigrator.backends.postgresql.tracking import quote_literal, quote_name
 from sqlmigrator.backends.postgresql.wire import ConnectionBroken, ServerError, ServerFailure, Wire
 from sqlmigrator.conf import Config
 from sqlmigrator.events import NoticeReceived, OnEvent
@@ -55,14 +55,14 @@ _KEEPALIVES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """The session as every file finds it. `reset` brings it back after a file; its statements
-    answer `reset_count` command tags. `in_transaction` is a SELECT, which takes more columns, with
-    the part of it that the bookkeeping needs before a file's transaction commits.
+    """The session as every file finds it.
+
+    `reset` brings it back after a file; `in_transaction` are the statements of it that the
+    bookkeeping needs before a file's transaction commits.
     """
 
     reset: str
-    reset_count: int
-    in_transaction: str
+    in_transaction: tuple[str, ...]
     isolation: str
 
 
@@ -150,11 +150,14 @@ class Connection:
         if zone := wrapper.timezone_name:
             settings["TimeZone"] = zone
         # Without assume_role the role is what ALTER ROLE … SET role says, as in Django's session.
-        role = quote_literal(options.get("assume_role"))
-        identity = {"session_authorization": "NULL", "role": role}  # NULL is the default
-        own = identity | {name: quote_literal(value) for name, value in settings.items()}
+        role = options.get("assume_role")
+        set_role = f"ROLE {quote_name(role)}" if role else "role TO DEFAULT"
+        own = {name: quote_literal(value) for name, value in settings.items()}
+        # The role first: the file's may have lost the right to anything.
         reset = [
+            "SET SESSION AUTHORIZATION DEFAULT",
             "RESET ALL",
+            f"SET {set_role}",
             _set_config(own, is_local=False),
             "CLOSE ALL",
             "UNLISTEN *",
@@ -163,13 +166,13 @@ class Connection:
             "DISCARD SEQUENCES",
         ]
         # The file's own statement_timeout is not for the bookkeeping.
-        needed = {"statement_timeout": "'0'", **identity, "search_path": quote_literal(search_path)}
-        return Baseline(
-            "; ".join(reset),
-            len(reset),
+        needed = {"statement_timeout": "'0'", "search_path": quote_literal(search_path)}
+        in_transaction = [
+            "SET LOCAL SESSION AUTHORIZATION DEFAULT",
+            f"SET LOCAL {set_role}",
             _set_config(needed, is_local=True),
-            _isolation_words(isolation),
-        )
+        ]
+        return Baseline("; ".join(reset), tuple(in_transaction), _isolation_words(isolation))
 
 
 def _set_config(values: Mapping[str, str], *, is_local: bool) -> str:

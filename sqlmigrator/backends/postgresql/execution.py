@@ -36,6 +36,9 @@ from sqlmigrator.exceptions import Interrupted
 from sqlmigrator.results import AttemptFailed
 
 _JOIN: Final = b"\n;\n"  # a trailing -- comment must not swallow what follows
+_OUR_READING: Final = (
+    "SET LOCAL client_encoding = 'UTF8'; SET LOCAL standard_conforming_strings = on"
+)
 
 
 def run_transaction(context: Context, jobs: Sequence[Job]) -> tuple[int, ...]:
@@ -182,7 +185,11 @@ class _Transaction:
             reply = self.wire.send(job.content.data, self.watch)
             if reply.error is not None:
                 return self._failed(job, reply, reply.count, 0)
-            return self._outcome_of_lost_transaction(job, None)
+            if lost := self._outcome_of_lost_transaction(job, None):
+                return lost
+            if not self.wire.reads_as_split:  # it has been read; what follows is ours
+                self.connection.query(_OUR_READING)
+            return None
         data = memoryview(job.content.data)
         for index, statement in enumerate(job.content.statements):
             copy_data = data[slice(*statement.copy_data)] if statement.copy_data else None
@@ -223,7 +230,7 @@ class _Transaction:
         if self.context.layout.exists and not job.content.names_history_table:
             return None
         schema = self.context.layout.schema
-        self.connection.query(self.connection.baseline.in_transaction)
+        self.connection.query("; ".join(self.connection.baseline.in_transaction))
         layout = tracking.read_layout(self.connection.query, schema)
         if not layout.exists and self.context.layout.exists:
             error = ServerError(f"the file took {self.context.layout.table} away")
@@ -262,7 +269,8 @@ class _Transaction:
         total = len(job.content.statements)
         return [
             "SET CONSTRAINTS ALL IMMEDIATE",
-            f"{self.connection.baseline.in_transaction}, {fence_sql(self.token, self.context.lock)}",
+            *self.connection.baseline.in_transaction,
+            fence_sql(self.token, self.context.lock),
             self._history_sql(job, elapsed),
             journal.insert_sql(
                 layout,

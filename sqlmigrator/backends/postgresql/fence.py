@@ -19,14 +19,14 @@ LOCK_LOST: Final = f"{FENCE}the file dropped the migration lock"
 
 
 def fence_sql(token: str, lock: MigrationLock) -> str:
-    """A column that raises at run time unless this is still our transaction and our lock.
+    """A SELECT that raises at run time unless this is still our transaction and our lock.
 
     The casts fail on a text that is only known when they run: a constant would be folded, and
     would raise, at plan time.
     """
     pid = "pg_catalog.pg_backend_pid()::text"
     return (
-        "CASE WHEN pg_catalog.current_setting('sqlmigrator.token', true)"
+        "SELECT CASE WHEN pg_catalog.current_setting('sqlmigrator.token', true)"
         f" IS DISTINCT FROM '{token}' THEN ('{TOKEN_LOST} ' || {pid})::integer"
         f" WHEN NOT {lock.is_held_sql()} THEN ('{LOCK_LOST} ' || {pid})::integer ELSE 0 END"
     )

@@ -47,9 +47,9 @@ BEGIN
     FOR public_role IN SELECT rolname FROM pg_catalog.pg_roles
         WHERE rolname IN ('anon', 'authenticated')
     LOOP
-        EXECUTE pg_catalog.format('REVOKE ALL ON {log} FROM %I', public_role);
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM %I', {name}, public_role);
         EXECUTE pg_catalog.format('REVOKE ALL ON SEQUENCE %s FROM %I',
-            pg_catalog.pg_get_serial_sequence('{log}', 'id'), public_role);
+            pg_catalog.pg_get_serial_sequence({name}, 'id'), public_role);
     END LOOP;
 END
 $$
@@ -73,7 +73,7 @@ _OWN_START: Final = (
 
 def create_sql(layout: Layout) -> str:
     """The statements that make the journal where it is missing."""
-    return _CREATE.format(log=layout.log)
+    return _CREATE.format(log=layout.log, name=quote_literal(layout.log))
 
 
 def read_open(fetch: Fetch, layout: Layout) -> tuple[Attempt, ...]:

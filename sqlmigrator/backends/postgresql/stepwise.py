@@ -161,8 +161,8 @@ class _Stepwise:
                     self._send(token.encode())
                 progress = journal.progress_sql(self.context.layout, self.attempt_id, self.done + 1)
                 fence = fence_sql(self.token, self.context.lock)
-                baseline = self.connection.baseline.in_transaction
-                after = f"SET CONSTRAINTS ALL IMMEDIATE; {baseline}, {fence}; {progress}; COMMIT"
+                baseline = "; ".join(self.connection.baseline.in_transaction)
+                after = f"SET CONSTRAINTS ALL IMMEDIATE; {baseline}; {fence}; {progress}; COMMIT"
                 self._send(after.encode(), watch)
                 return
             except ServerFailure as failure:
@@ -214,7 +214,7 @@ class _Stepwise:
                 )
             )
         fence = f"SET sqlmigrator.token = '{self.token}'"
-        self._send(f"{fence}; SELECT {fence_sql(self.token, self.context.lock)}".encode())
+        self._send(f"{fence}; {fence_sql(self.token, self.context.lock)}".encode())
         before = doubt.invalid_indexes(self.connection, outside)
         error = self._send_outside(statement, outside)
         left = [n for n in doubt.invalid_indexes(self.connection, outside) if n not in before]
@@ -264,7 +264,7 @@ class _Stepwise:
         )
 
     def _count(self) -> None:
-        baseline = self.connection.baseline.in_transaction
+        baseline = "; ".join(self.connection.baseline.in_transaction)
         progress = journal.progress_sql(self.context.layout, self.attempt_id, self.done + 1)
         self._send(f"{_BEGIN}; {_PATIENT}; {baseline}; {progress}; COMMIT".encode())
 
@@ -289,10 +289,10 @@ class _Stepwise:
         )
         begin = f"{_BEGIN}; {_PATIENT}; SET LOCAL sqlmigrator.token = '{self.token}'"
         fence = fence_sql(self.token, self.context.lock)
-        baseline = self.connection.baseline.in_transaction
+        baseline = "; ".join(self.connection.baseline.in_transaction)
         statements = [
             begin,
-            f"{baseline}, {fence}",
+            f"{baseline}; {fence}",
             record,
             f"{finish} RETURNING {written_sql(layout, file, True)}",
         ]
