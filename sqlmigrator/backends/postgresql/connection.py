@@ -152,13 +152,12 @@ class Connection:
         # Without assume_role the role is what ALTER ROLE … SET role says, as in Django's session.
         role = options.get("assume_role")
         set_role = f"ROLE {quote_name(role)}" if role else "role TO DEFAULT"
-        own = {name: quote_literal(value) for name, value in settings.items()}
         # The role first: the file's may have lost the right to anything.
         reset = [
             "SET SESSION AUTHORIZATION DEFAULT",
             "RESET ALL",
             f"SET {set_role}",
-            _set_config(own, is_local=False),
+            _set_config(settings, is_local=False),
             "CLOSE ALL",
             "UNLISTEN *",
             "DEALLOCATE ALL",
@@ -166,7 +165,7 @@ class Connection:
             "DISCARD SEQUENCES",
         ]
         # The file's own statement_timeout is not for the bookkeeping.
-        needed = {"statement_timeout": "'0'", "search_path": quote_literal(search_path)}
+        needed = {"statement_timeout": "0", "search_path": search_path}
         in_transaction = [
             "SET LOCAL SESSION AUTHORIZATION DEFAULT",
             f"SET LOCAL {set_role}",
@@ -175,10 +174,10 @@ class Connection:
         return Baseline("; ".join(reset), tuple(in_transaction), _isolation_words(isolation))
 
 
-def _set_config(values: Mapping[str, str], *, is_local: bool) -> str:
-    """The SELECT that sets `values`, SQL expressions, from left to right."""
+def _set_config(values: Mapping[str, str | None], *, is_local: bool) -> str:
+    """The SELECT that sets `values`; None is the default."""
     return "SELECT " + ", ".join(
-        f"pg_catalog.set_config({quote_literal(name)}, {value}, {str(is_local).lower()})"
+        f"pg_catalog.set_config({quote_literal(name)}, {quote_literal(value)}, {str(is_local).lower()})"
         for name, value in values.items()
     )
 
