@@ -358,7 +358,7 @@ def test_failures_that_are_explained(
     [
         "DO $$ BEGIN PERFORM pg_advisory_unlock_all(); END $$",
         "DO $$ BEGIN EXECUTE 'SELECT pg_advisory_' || 'unlock_all()'; END $$",
-        "SELECT pg_advisory_unlock(classid::int, objid::int) FROM pg_locks"
+        "SELECT pg_advisory_unlock(classid::int, objid::int) FROM pg_locks, generate_series(1, 2)"
         " WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
     ],
 )
@@ -370,6 +370,22 @@ def test_the_fence_catches_a_dropped_lock(engine: Engine, statement: str) -> Non
         "Remove what drops advisory locks (pg_advisory_unlock_all, DISCARD ALL)."
     )
     assert engine.tables() == []
+
+
+def test_one_hold_given_back_leaves_the_lock_held(engine: Engine) -> None:
+    """The lock is held twice: it takes two to drop it, in one file or in two."""
+    unlock = (
+        "SELECT pg_advisory_unlock(classid::int, objid::int) FROM pg_locks"
+        " WHERE locktype = 'advisory' AND pid = pg_backend_pid();"
+    )
+    others = (
+        "CREATE TABLE {} AS SELECT count(*) AS holders FROM pg_locks"
+        " WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid();"
+    )
+    engine.apply(unlock + others.format("held"), others.format("held_after"))
+    for table in ("held", "held_after"):
+        assert engine.database.query(f"SELECT holders FROM {table}") == [(1,)]
+    assert "migration lock" in engine.fail(unlock + unlock).message
 
 
 @pytest.mark.parametrize(

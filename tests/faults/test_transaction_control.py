@@ -137,7 +137,7 @@ def test_the_fence_catches_it_in_a_no_transaction_file(tracked: Database, folder
     [
         "DO $$BEGIN PERFORM pg_advisory_unlock_all(); END$$;",
         "DO $$BEGIN EXECUTE 'SELECT pg_advisory_' || 'unlock_all()'; END$$;",
-        "SELECT pg_advisory_unlock(classid::int, objid::int) FROM pg_locks"
+        "SELECT pg_advisory_unlock(classid::int, objid::int) FROM pg_locks, generate_series(1, 2)"
         " WHERE locktype = 'advisory';",
     ],
 )

@@ -57,13 +57,19 @@ _KEEPALIVES: Final = {
 class Baseline:
     """The session as every file finds it.
 
-    `reset` brings it back after a file; `in_transaction` are the statements of it that the
-    bookkeeping needs before a file's transaction commits.
+    `reset` brings it back after a file, `role` and `settings` what the bookkeeping needs of it
+    before a file's transaction commits.
     """
 
     reset: str
-    in_transaction: tuple[str, ...]
     isolation: str
+    role: str
+    settings: str
+
+    def for_bookkeeping(self, fence: str | None = None) -> list[str]:
+        """The statements before the bookkeeping; the last evaluates the expression `fence`."""
+        settings = f"{self.settings}, {fence}" if fence else self.settings
+        return ["SET LOCAL SESSION AUTHORIZATION DEFAULT", f"SET LOCAL {self.role}", settings]
 
 
 class Connection:
@@ -151,12 +157,12 @@ class Connection:
             settings["TimeZone"] = zone
         # Without assume_role the role is what ALTER ROLE … SET role says, as in Django's session.
         role = options.get("assume_role")
-        set_role = f"ROLE {quote_name(role)}" if role else "role TO DEFAULT"
+        baseline_role = f"ROLE {quote_name(role)}" if role else "role TO DEFAULT"
         # The role first: the file's may have lost the right to anything.
         reset = [
             "SET SESSION AUTHORIZATION DEFAULT",
             "RESET ALL",
-            f"SET {set_role}",
+            f"SET {baseline_role}",
             _set_config(settings, is_local=False),
             "CLOSE ALL",
             "UNLISTEN *",
@@ -166,12 +172,12 @@ class Connection:
         ]
         # The file's own statement_timeout is not for the bookkeeping.
         needed = {"statement_timeout": "0", "search_path": search_path}
-        in_transaction = [
-            "SET LOCAL SESSION AUTHORIZATION DEFAULT",
-            f"SET LOCAL {set_role}",
+        return Baseline(
+            "; ".join(reset),
+            _isolation_words(isolation),
+            baseline_role,
             _set_config(needed, is_local=True),
-        ]
-        return Baseline("; ".join(reset), tuple(in_transaction), _isolation_words(isolation))
+        )
 
 
 def _set_config(values: Mapping[str, str | None], *, is_local: bool) -> str:
@@ -272,7 +278,7 @@ def _hands_out_sessions(connection: Connection, config: Config) -> bool:
             client = stack.enter_context(closing(connect(connection.alias, config)))
             give_up = time.monotonic() + _PROBE_PATIENCE
             reply = Wire(client).send(probe, partial(_refuse_after, give_up))
-            rows = reply.tail[-1][1] if reply.error is None else ()
+            rows = reply.rows() if reply.error is None else ()
             if not rows or rows[0][0] == str(connection.backend_pid):
                 return True
             if rows[0][1] == "t":

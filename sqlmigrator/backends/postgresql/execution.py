@@ -2,8 +2,8 @@
 
     BEGIN; SET LOCAL …; SET LOCAL sqlmigrator.token = …     the prefix
     ;  the file  ;
-    constraints immediate; role and search_path as before    the suffix
-    fence; history row; journal row; COMMIT
+    constraints immediate; role, search_path; fence          the suffix
+    history row; journal row; COMMIT
     the session as before                                    the reset
 
 The server parses all of it before it runs anything. A failing statement is named by counting
@@ -117,12 +117,12 @@ class _Transaction:
         if reply.count < committed:
             return self._failed(job, reply, reply.count - before, len(prefix))
         resets = reply.count - committed
-        tag, _ = reply.tail[-1 - resets]
+        tag = reply.tag(resets)
         if tag != "COMMIT":
             return Outcome(error=ServerError(f"COMMIT was answered by {tag}"), job=job)
         if reply.error is not None:  # committed, but the session could not be set right again
             self.connection.close()
-        return Outcome((_time(reply, resets),))
+        return Outcome((_time(reply, resets + 1),))
 
     def _failed(self, job: Job, reply: Reply, index: int, prefix_length: int) -> Outcome:
         """The outcome of a message that stopped at its `index`-th statement after the prefix."""
@@ -230,7 +230,7 @@ class _Transaction:
         if self.context.layout.exists and not job.content.names_history_table:
             return None
         schema = self.context.layout.schema
-        self.connection.query("; ".join(self.connection.baseline.in_transaction))
+        self.connection.query("; ".join(self.connection.baseline.for_bookkeeping()))
         layout = tracking.read_layout(self.connection.query, schema)
         if not layout.exists and self.context.layout.exists:
             error = ServerError(f"the file took {self.context.layout.table} away")
@@ -269,8 +269,7 @@ class _Transaction:
         total = len(job.content.statements)
         return [
             "SET CONSTRAINTS ALL IMMEDIATE",
-            *self.connection.baseline.in_transaction,
-            fence_sql(self.token, self.context.lock),
+            *self.connection.baseline.for_bookkeeping(fence_sql(self.token, self.context.lock)),
             self._history_sql(job, elapsed),
             journal.insert_sql(
                 layout,
@@ -306,12 +305,10 @@ class _Transaction:
         return Outcome(error=error, job=job, persisted=error.message == TOKEN_LOST)
 
 
-def _time(reply: Reply, after: int = 0) -> int:
-    """The execution time that the journal's INSERT returned, `after` commands before the last."""
-    for _, rows in reversed(reply.tail[: len(reply.tail) - after]):
-        if rows:
-            return int(rows[-1][0] or 0)
-    return 0
+def _time(reply: Reply, before_last: int = 0) -> int:
+    """The execution time that the journal's INSERT returned."""
+    rows = reply.rows(before_last)
+    return int(rows[0][0] or 0) if rows else 0
 
 
 def roll_back(context: Context) -> None:

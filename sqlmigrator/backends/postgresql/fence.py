@@ -19,17 +19,20 @@ LOCK_LOST: Final = f"{FENCE}the file dropped the migration lock"
 
 
 def fence_sql(token: str, lock: MigrationLock) -> str:
-    """A SELECT that raises at run time unless this is still our transaction and our lock.
+    """An expression that raises at run time unless this is still our transaction and our lock.
 
-    The casts fail on a text that is only known when they run: a constant would be folded, and
-    would raise, at plan time.
+    Nothing in it depends on search_path. The casts fail on a text that is only known when they
+    run: a constant would be folded, and would raise, at plan time.
     """
-    pid = "pg_catalog.pg_backend_pid()::text"
+    ours = f"pg_catalog.texteq(pg_catalog.current_setting('sqlmigrator.token', true), '{token}')"
     return (
-        "SELECT CASE WHEN pg_catalog.current_setting('sqlmigrator.token', true)"
-        f" IS DISTINCT FROM '{token}' THEN ('{TOKEN_LOST} ' || {pid})::integer"
-        f" WHEN NOT {lock.is_held_sql()} THEN ('{LOCK_LOST} ' || {pid})::integer ELSE 0 END"
+        f"CASE WHEN ({ours}) IS NOT TRUE THEN {_raise(TOKEN_LOST)}"
+        f" WHEN NOT {lock.is_held_sql()} THEN {_raise(LOCK_LOST)} ELSE 0 END"
     )
+
+
+def _raise(message: str) -> str:
+    return f"pg_catalog.concat('{message} ', pg_catalog.pg_backend_pid())::integer"
 
 
 def written_sql(layout: Layout, file: MigrationFile, is_there: bool) -> str:
@@ -41,8 +44,7 @@ def written_sql(layout: Layout, file: MigrationFile, is_there: bool) -> str:
     wrong = "NOT EXISTS" if is_there else "EXISTS"
     return (
         f"CASE WHEN {wrong} (SELECT FROM {layout.table} WHERE version = {version})"
-        f" THEN ('{_ROW_LOST} ' || pg_catalog.pg_backend_pid()::text)::integer"
-        " ELSE execution_time_ms END"
+        f" THEN {_raise(_ROW_LOST)} ELSE execution_time_ms END"
     )
 
 

@@ -18,6 +18,7 @@ from sqlmigrator.events import LockWaiting, OnEvent, Session, Stop, describe, qu
 from sqlmigrator.exceptions import Interrupted, LockNotObtained
 
 LOCK_CLASS: Final = 0x53514C4D  # "SQLM": the first of the lock's two keys
+_TRY: Final = "pg_try_advisory_lock"
 _POLL_SECONDS: Final = (0.5, 1.0)
 _TELL_EVERY: Final = 5.0
 
@@ -58,18 +59,13 @@ class MigrationLock:
                 raise self._not_obtained(wait_ms)
             _pause(min(random.uniform(*_POLL_SECONDS), left), stop)
 
-    def release_sql(self) -> str:
-        """The statement that gives the lock back."""
-        return f"SELECT pg_catalog.pg_advisory_unlock({LOCK_CLASS}, {self.key})"
-
     def is_held_sql(self) -> str:
-        """An SQL condition: this backend holds the lock."""
-        return (
-            # What the view pg_locks selects from; planning the view costs 0.1 ms a migration.
-            "EXISTS (SELECT FROM pg_catalog.pg_lock_status() l WHERE l.locktype = 'advisory'"
-            f" AND l.classid = {LOCK_CLASS} AND l.objid = {self.key} AND l.objsubid = 2"
-            " AND l.granted AND l.pid = pg_catalog.pg_backend_pid())"
-        )
+        """An SQL condition: this backend holds the lock.
+
+        It is held twice, so that one hold may be given back, which only its holder can, and
+        taken again. To look for it in pg_locks costs each migration 0.1 ms.
+        """
+        return f"CASE WHEN {self._sql('pg_advisory_unlock')} THEN {self._sql(_TRY)} ELSE false END"
 
     def holder(self) -> Session | None:
         rows = self._connection.fetch(_HOLDER.format(key_class=LOCK_CLASS, key=self.key))
@@ -79,10 +75,12 @@ class MigrationLock:
         return Session(pid or 0, user, host, application, since, query_head(query))
 
     def _try(self) -> bool:
-        ((taken,),) = self._connection.query(
-            f"SELECT pg_catalog.pg_try_advisory_lock({LOCK_CLASS}, {self.key})"
-        )
+        twice = f"CASE WHEN {self._sql(_TRY)} THEN {self._sql(_TRY)} END"
+        ((taken,),) = self._connection.query(f"SELECT {twice}")
         return taken == "t"
+
+    def _sql(self, function: str) -> str:
+        return f"pg_catalog.{function}({LOCK_CLASS}, {self.key})"
 
     def _not_obtained(self, wait_ms: int) -> LockNotObtained:
         holder = self.holder()

@@ -77,7 +77,7 @@ class PostgreSQLSession:
         if not wire.is_broken and wire.transaction_status == pq.TransactionStatus.IDLE:
             # Behind a session pooler the server's session lives on: it must not keep the lock.
             with suppress(SessionLost):
-                wire.send(f"{self._lock.release_sql()}; RESET ALL".encode())
+                wire.send(b"SELECT pg_catalog.pg_advisory_unlock_all(); RESET ALL")
         self._connection.close()
 
     def acquire_lock(self) -> None:
@@ -155,7 +155,7 @@ class PostgreSQLSession:
             reply = self._connection.wire.send(sql.encode())
             if reply.error is not None:
                 raise ServerFailure(reply.error)
-            tag, _ = reply.tail[-1]
+            tag = reply.tag()
             if not tag.endswith(" 1"):
                 raise _changed_meanwhile(change)
         self._connection.query(journal.resolve_sql(layout, change.version, reason))

@@ -160,9 +160,7 @@ class _Stepwise:
                     self._set_timeouts()
                     self._send(token.encode())
                 progress = journal.progress_sql(self.context.layout, self.attempt_id, self.done + 1)
-                fence = fence_sql(self.token, self.context.lock)
-                baseline = "; ".join(self.connection.baseline.in_transaction)
-                after = f"SET CONSTRAINTS ALL IMMEDIATE; {baseline}; {fence}; {progress}; COMMIT"
+                after = f"SET CONSTRAINTS ALL IMMEDIATE; {self._baseline()}; {progress}; COMMIT"
                 self._send(after.encode(), watch)
                 return
             except ServerFailure as failure:
@@ -213,8 +211,8 @@ class _Stepwise:
                     hint=f"If nobody is building it: DROP INDEX CONCURRENTLY {left[0]};",
                 )
             )
-        fence = f"SET sqlmigrator.token = '{self.token}'"
-        self._send(f"{fence}; {fence_sql(self.token, self.context.lock)}".encode())
+        fence = fence_sql(self.token, self.context.lock)
+        self._send(f"SET sqlmigrator.token = '{self.token}'; SELECT {fence}".encode())
         before = doubt.invalid_indexes(self.connection, outside)
         error = self._send_outside(statement, outside)
         left = [n for n in doubt.invalid_indexes(self.connection, outside) if n not in before]
@@ -263,8 +261,13 @@ class _Stepwise:
             error.position,
         )
 
+    def _baseline(self) -> str:
+        """What comes before the bookkeeping of a transaction that has set our token."""
+        fence = fence_sql(self.token, self.context.lock)
+        return "; ".join(self.connection.baseline.for_bookkeeping(fence))
+
     def _count(self) -> None:
-        baseline = "; ".join(self.connection.baseline.in_transaction)
+        baseline = "; ".join(self.connection.baseline.for_bookkeeping())
         progress = journal.progress_sql(self.context.layout, self.attempt_id, self.done + 1)
         self._send(f"{_BEGIN}; {_PATIENT}; {baseline}; {progress}; COMMIT".encode())
 
@@ -288,11 +291,9 @@ class _Stepwise:
             layout, self.attempt_id, AttemptState.DONE, execution_time_ms=elapsed
         )
         begin = f"{_BEGIN}; {_PATIENT}; SET LOCAL sqlmigrator.token = '{self.token}'"
-        fence = fence_sql(self.token, self.context.lock)
-        baseline = "; ".join(self.connection.baseline.in_transaction)
         statements = [
             begin,
-            f"{baseline}; {fence}",
+            self._baseline(),
             record,
             f"{finish} RETURNING {written_sql(layout, file, True)}",
         ]

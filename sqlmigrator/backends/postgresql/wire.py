@@ -32,7 +32,8 @@ T = TypeVar("T")
 # admin_shutdown (pg_terminate_backend), and a session that we closed before sending anything.
 _ENDED_FROM_OUTSIDE: Final = ("57P01", "08003")
 _TICK: Final = 0.1  # seconds between looks at the stop flag
-_TAIL: Final = 24  # more than the statements that the runner adds after a file
+_MOST_KEPT: Final = 24  # answers: more than the statements that the runner adds after a file
+_MOST_ROWS: Final = 1000  # of the runner's own answers; a file's SELECT may be large
 _COPY_CHUNK: Final = 1 << 18
 _CANCEL_PATIENCE: Final = 1.5  # seconds for the server to answer a cancel request
 
@@ -66,13 +67,24 @@ Rows = tuple[tuple[str | None, ...], ...]
 class Reply:
     """What came back for one message: `count` completed commands, then maybe an error.
 
-    `tail` holds the command tags and rows of the last of them; the answers of a large file's
-    statements are not kept.
+    The answers of the last of them can be read; those of a large file's statements are not kept.
     """
 
     count: int
-    tail: tuple[tuple[str, Rows], ...]
+    last: tuple[pq.abc.PGresult | None, ...]
     error: ServerError | None = None
+
+    def tag(self, before_last: int = 0) -> str:
+        """The command tag of the command that is so many before the last."""
+        result = self.last[-1 - before_last]
+        return (result.command_status or b"").decode() if result else ""
+
+    def rows(self, before_last: int = 0) -> Rows:
+        """The rows of that command, as text."""
+        if before_last >= len(self.last):
+            return ()
+        result = self.last[-1 - before_last]
+        return _rows(result) if result else ()
 
     @property
     def sqlstate(self) -> str:
@@ -84,7 +96,7 @@ class _Answer:
 
     def __init__(self) -> None:
         self.count = 0
-        self.tail: deque[tuple[str, Rows]] = deque(maxlen=_TAIL)
+        self.last: deque[pq.abc.PGresult | None] = deque(maxlen=_MOST_KEPT)
         self.error: ServerError | None = None
 
 
@@ -147,14 +159,14 @@ class Wire:
         except BaseException:
             self._cancel(answer)
             raise
-        return Reply(answer.count, tuple(answer.tail), answer.error)
+        return Reply(answer.count, tuple(answer.last), answer.error)
 
     def query(self, sql: str) -> list[tuple[str | None, ...]]:
         """Run bookkeeping SQL and return the last result's rows, as text. Raises ServerFailure."""
         reply = self.send(sql.encode())
         if reply.error is not None:
             raise ServerFailure(reply.error)
-        return list(reply.tail[-1][1]) if reply.tail else []
+        return list(reply.rows())
 
     def _collect(
         self, answer: _Answer, on_tick: OnTick, copy_data: memoryview | None = None
@@ -169,11 +181,10 @@ class Wire:
                     self._discard_copy_out(on_tick)
                 elif status == pq.ExecStatus.FATAL_ERROR:
                     answer.error = answer.error or server_error(result)
-                else:
+                elif result.command_status:
                     # Extra results of rewrite rules carry no tag and are not statements.
-                    if tag := result.command_status:
-                        answer.count += 1
-                        answer.tail.append((tag.decode(), _rows(result)))
+                    answer.count += 1
+                    answer.last.append(result if result.ntuples <= _MOST_ROWS else None)
         except ConnectionBroken as broken:  # the server's last words come before the end
             raise ConnectionBroken(answer.error or broken.error) from None
         if self.is_broken:
@@ -183,7 +194,7 @@ class Wire:
         self._flush(on_tick)
         is_busy, get_result = self.pgconn.is_busy, self.pgconn.get_result
         while True:
-            while self._call(is_busy):
+            while is_busy():
                 self._wait(selectors.EVENT_READ, on_tick)
                 self._call(self.pgconn.consume_input)
             result = get_result()
@@ -284,9 +295,6 @@ class ServerFailure(DatabaseRefused):
 
 
 def _rows(result: pq.abc.PGresult) -> Rows:
-    # Only the bookkeeping's own answers are read; a file's SELECT may be large and is dropped.
-    if result.ntuples == 0 or result.ntuples > 1000:
-        return ()
     return tuple(
         tuple(_text(result.get_value(row, column)) for column in range(result.nfields))
         for row in range(result.ntuples)
