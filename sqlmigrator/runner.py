@@ -7,9 +7,10 @@ and changes nothing; applying opens one session of its own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from django.db import DEFAULT_DB_ALIAS
@@ -18,6 +19,7 @@ from sqlmigrator.backends.base import Backend, Session, SessionLost, get_backend
 from sqlmigrator.conf import Config, get_config
 from sqlmigrator.core import files
 from sqlmigrator.core import findings as rules
+from sqlmigrator.core.collection import without_collection
 from sqlmigrator.core.files import Folder, MigrationFile, scan
 from sqlmigrator.core.findings import Finding
 from sqlmigrator.core.history import Attempt, Change, History, version_number
@@ -233,8 +235,14 @@ class MigrationRunner:
 
     # Reading
 
-    def discover(self, history: History) -> Folder:
-        """Read the folder; the content of files that are not recorded as they are."""
+    @without_collection()
+    def discover(
+        self, history: History, known: Mapping[str, MigrationFile] = MappingProxyType({})
+    ) -> Folder:
+        """Read the folder; the content of files that are not recorded as they are.
+
+        `known` are files by name that were read before and have not changed since.
+        """
         checksums: dict[int | None, set[str | None]] = defaultdict(set)
         for record in history.records:
             checksums[record.number].add(record.checksum)
@@ -245,7 +253,7 @@ class MigrationRunner:
                 None in recorded or recorded & {file.checksum, file.text_checksum}
             )
 
-        return files.discover(self.config.directory, needs_content=needs_content)
+        return files.discover(self.config.directory, needs_content=needs_content, known=known)
 
     @staticmethod
     def _needs_reading(folder: Folder, history: History) -> bool:
@@ -256,6 +264,7 @@ class MigrationRunner:
             for file in folder.files
         )
 
+    @without_collection()
     def plan(
         self,
         folder: Folder,

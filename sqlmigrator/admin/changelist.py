@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import messages
@@ -12,7 +13,7 @@ from sqlmigrator.admin.base import DATABASE, chosen_database
 from sqlmigrator.admin.filters import StateFilter
 from sqlmigrator.admin.labels import RowState
 from sqlmigrator.admin.reading import partial_plan, read_once, read_texts, record_of, scan_folder
-from sqlmigrator.admin.states import row_state
+from sqlmigrator.admin.states import row_states
 from sqlmigrator.core.plan import Plan
 from sqlmigrator.exceptions import SqlMigratorError
 from sqlmigrator.runner import MigrationRunner
@@ -47,18 +48,16 @@ class HistoryList(DatabaseList):
             row.slowest_ms = slowest
         self.result_list = rows
 
-    def _states(self, request: HttpRequest, rows: list[_Row]) -> dict[str, RowState]:
+    def _states(self, request: HttpRequest, rows: list[_Row]) -> Mapping[str, RowState]:
         if StateFilter.parameter_name in request.GET:
             reading = read_once(request, chosen_database(request))
-            plan, error = reading.plan, reading.error
+            states, error = reading.states, reading.error
         else:
             plan, error = _plan_of(rows, chosen_database(request))
-        if plan is None:
-            if error is not None:
-                messages.warning(request, f"{error.message} {error.hint}")
-            return {}
-        entries = {entry.record.version: entry for entry in plan.entries if entry.record}
-        return {str(row.version): row_state(entries.get(str(row.version))) for row in rows}
+            states = row_states(plan) if plan else {}
+        if error is not None:
+            messages.warning(request, f"{error.message} {error.hint}")
+        return states
 
     def url_for_result(self, result: Any) -> str:
         model_admin: Any = self.model_admin

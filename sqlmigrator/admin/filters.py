@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
@@ -67,17 +68,13 @@ class StateFilter(admin.SimpleListFilter):
         # Here and in the other modules of the lists: what a page needs is imported for the page,
         # because Django imports the admin for every command.
         from sqlmigrator.admin.reading import read_once
-        from sqlmigrator.admin.states import row_state
 
-        plan = read_once(request, chosen_database(request)).plan
-        if plan is None:
+        states = read_once(request, chosen_database(request)).states
+        if not states:
             return queryset.none()  # the page says why
-        entries = {entry.record.version: entry for entry in plan.entries if entry.record}
-        inside: list[str] = []
-        outside: list[str] = []
-        for record in plan.history.records:
-            is_wanted = row_state(entries.get(record.version)) == self.value()
-            (inside if is_wanted else outside).append(record.version)
+        wanted = RowState(str(self.value()))
+        inside = [version for version, state in states.items() if state is wanted]
+        outside = [version for version, state in states.items() if state is not wanted]
         if len(inside) <= len(outside):
             return queryset.filter(pk__in=inside)
         return queryset.exclude(pk__in=outside)
@@ -101,12 +98,14 @@ class AppliedByFilter(admin.SimpleListFilter):
         from sqlmigrator.admin.reading import read_once
 
         plan = read_once(request, chosen_database(request)).plan
-        rows = plan.history.records if plan else ()
-        by_time = sorted(
-            (r.applied_at, r.applied_by) for r in rows if r.applied_at and r.applied_by
-        )
-        names = dict.fromkeys(name for _, name in reversed(by_time))
-        return [(name, name) for name in list(names)[:_MOST_NAMES]]
+        latest: dict[str, datetime] = {}
+        for row in plan.history.records if plan else ():
+            if row.applied_by and row.applied_at:
+                latest[row.applied_by] = max(
+                    row.applied_at, latest.get(row.applied_by, row.applied_at)
+                )
+        names = sorted(latest, key=lambda name: latest[name], reverse=True)
+        return [(name, name) for name in names[:_MOST_NAMES]]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[SchemaMigration]

@@ -6,18 +6,19 @@ made of changes, because making it takes longer than a page should.
 
 from __future__ import annotations
 
-import gc
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from django.http import HttpRequest
 
+from sqlmigrator.admin.labels import RowState
+from sqlmigrator.admin.states import row_states
 from sqlmigrator.conf import Config
 from sqlmigrator.core.content import read_content
 from sqlmigrator.core.files import Folder, MigrationFile, fingerprint, read_bytes, scan
@@ -33,8 +34,10 @@ _ATTRIBUTE: Final = "sqlmigrator_reading"  # of a request
 _LONGEST_KEPT: Final = timedelta(seconds=60)
 _SETTLED_NS: Final = 2_000_000_000  # the coarsest clock of a file system in use, FAT's
 
+_Signature = tuple[str, int, int, int]  # name, times in nanoseconds, size
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Reading:
     """The plan of one database as it was `at` that time, or the error why there is none."""
 
@@ -43,12 +46,24 @@ class Reading:
     plan: Plan | None = None
     error: SqlMigratorError | None = None
 
+    @cached_property
+    def states(self) -> Mapping[str, RowState]:
+        """The states of the rows by version; none without a plan."""
+        return row_states(self.plan) if self.plan else {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """What a reading is made of; `signature` is each file's name and what changes with it."""
+
+    config: Config
+    signature: frozenset[_Signature]
+    history: History
+
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A reading and what it was made of: the settings and the folder's files, the history."""
-
-    sources: tuple[object, ...]
+    sources: _Sources
     reading: Reading
 
 
@@ -57,20 +72,16 @@ _kept: dict[str, _Kept] = {}
 
 def read(database: str) -> Reading:
     """The whole plan of `database`. Never raises SqlMigratorError."""
-    with _without_collection():
-        return _read(database)
-
-
-def _read(database: str) -> Reading:
     now = datetime.now(UTC)  # with USE_TZ = False timezone.now() has no zone
     try:
         runner = MigrationRunner(database)
         history = runner.backend.history()
-        sources = (runner.config, _signature(runner.config.directory), history)
+        sources = _Sources(runner.config, _signature(runner.config.directory), history)
         known = _kept.get(database)
         if known and known.sources == sources and now - known.reading.at < _LONGEST_KEPT:
             return known.reading
-        plan = runner.plan(runner.discover(history), history)
+        folder = runner.discover(history, _unchanged(known, sources))
+        plan = runner.plan(folder, history)
     except SqlMigratorError as error:
         return Reading(database, now, error=error)
     reading = Reading(database, now, plan=plan)
@@ -79,21 +90,6 @@ def _read(database: str) -> Reading:
     else:
         _kept.pop(database, None)
     return reading
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Without looking for cycles: a large plan is many objects, none of which is garbage yet.
-
-    That takes as long as reading the files.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def read_once(request: HttpRequest, database: str) -> Reading:
@@ -125,16 +121,33 @@ def _without_contents(reading: Reading) -> Reading:
     return replace(reading, plan=replace(plan, pending=pending, entries=entries, folder=folder))
 
 
-def _signature(directory: Path) -> tuple[tuple[str, int, int], ...]:
+def _signature(directory: Path) -> frozenset[_Signature]:
     found = []
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
                 stat = entry.stat()
-                found.append((entry.name, stat.st_mtime_ns, stat.st_size))
+                found.append((entry.name, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size))
     except OSError:
-        return ()  # making the plan says what is wrong with the folder
-    return tuple(sorted(found))
+        return frozenset()  # making the plan says what is wrong with the folder
+    return frozenset(found)
+
+
+def _unchanged(known: _Kept | None, sources: _Sources) -> dict[str, MigrationFile]:
+    """The files that need not be read again, because nothing of them changed since `known`."""
+    if known is None or known.reading.plan is None or known.sources.config != sources.config:
+        return {}
+    read_ns = known.reading.at.timestamp() * 1e9
+    same = {
+        name
+        for name, modified_ns, changed_ns, _ in known.sources.signature & sources.signature
+        if read_ns - max(modified_ns, changed_ns) > _SETTLED_NS
+    }
+    return {
+        file.filename: file
+        for file in known.reading.plan.folder.files
+        if file.filename in same and file.statement_count is None and not file.findings
+    }
 
 
 # A few versions

@@ -8,7 +8,7 @@ from typing import Final
 from django.utils.translation import gettext_lazy as _
 
 from sqlmigrator.admin.labels import ROW_STATES, Label, Role, RowState
-from sqlmigrator.core.plan import ChecksumState, Entry, State
+from sqlmigrator.core.plan import Entry, Plan, State
 
 FILE_STATES: Final[Mapping[State, Label]] = {
     State.PENDING: Label(
@@ -27,15 +27,24 @@ FILE_STATES: Final[Mapping[State, Label]] = {
 }
 
 
-def row_state(entry: Entry | None) -> RowState:
-    """The state of a row by its entry in the plan; None: its number belongs to another file."""
-    if entry is None:
-        return RowState.CONFLICTING
-    if entry.state is State.APPLIED and entry.checksum_state is ChecksumState.UNVERIFIED:
+_OF_STATE: Final = {state: RowState(state.value) for state in State if state not in FILE_STATES}
+
+
+def row_states(plan: Plan) -> dict[str, RowState]:
+    """The states of the plan's rows by version."""
+    # A row without an entry has a number that belongs to another file.
+    states = dict.fromkeys((r.version for r in plan.history.records), RowState.CONFLICTING)
+    states.update((e.record.version, _row_state(e)) for e in plan.entries if e.record)
+    return states
+
+
+def _row_state(entry: Entry) -> RowState:
+    # Not by checksum_state, which compares again what made the file count as applied.
+    if entry.state is State.APPLIED and entry.record and not entry.record.checksum:
         return RowState.UNVERIFIED
-    return RowState(entry.state.value)
+    return _OF_STATE.get(entry.state, RowState.CONFLICTING)
 
 
 def entry_label(entry: Entry) -> Label:
     """The word for an entry: a row's state where there is a row, else the file's."""
-    return ROW_STATES[row_state(entry)] if entry.record else FILE_STATES[entry.state]
+    return ROW_STATES[_row_state(entry)] if entry.record else FILE_STATES[entry.state]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import codecs
-import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from stat import S_ISREG
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sqlmigrator.core import findings as rules
@@ -149,24 +150,40 @@ def _holds_sql(path: Path) -> bool:
         return False
 
 
-def discover(directory: Path, *, needs_content: Callable[[MigrationFile], bool]) -> Folder:
+def discover(
+    directory: Path,
+    *,
+    needs_content: Callable[[MigrationFile], bool],
+    known: Mapping[str, MigrationFile] = MappingProxyType({}),
+) -> Folder:
     """Read every migration in `directory` and take its checksums.
 
     The content (statements, directives, findings) is read of the files for which
     `needs_content`, given the file with its checksums, answers True, and of duplicates.
+    `known` are files by name, as they were read before without content, that have not changed
+    since.
     """
     folder = scan(directory)
     holders = Counter(file.number for file in folder.files)
+    prefix = os.path.join(directory, "")  # noqa: PTH118 - to join 10,000 paths takes a while
 
     def is_wanted(file: MigrationFile) -> bool:
         return needs_content(file) or holders[file.number] > 1
 
-    return replace(folder, files=tuple(_read(file, is_wanted) for file in folder.files))
+    files = []
+    for file in folder.files:
+        before = known.get(file.filename)
+        if before is None or before.reverse != file.reverse or is_wanted(before):
+            before = _read(file, f"{prefix}{file.filename}", is_wanted)
+        files.append(before)
+    return replace(folder, files=tuple(files))
 
 
-def _read(file: MigrationFile, needs_content: Callable[[MigrationFile], bool]) -> MigrationFile:
+def _read(
+    file: MigrationFile, path: str, needs_content: Callable[[MigrationFile], bool]
+) -> MigrationFile:
     try:
-        data = read_bytes(os.path.join(file.directory, file.filename))  # noqa: PTH118
+        data = read_bytes(path)
     except SqlMigratorError as error:
         finding = Finding(
             rule=rules.UNREADABLE,
@@ -177,17 +194,9 @@ def _read(file: MigrationFile, needs_content: Callable[[MigrationFile], bool]) -
         )
         return replace(file, findings=(finding,))
     checksum, text_checksum = fingerprint(data)
-    # Not replace(): it costs more than reading a small file, and there may be 10,000.
-    file = MigrationFile(
-        file.directory,
-        file.filename,
-        file.version,
-        file.number,
-        file.name,
-        file.reverse,
-        checksum,
-        text_checksum,
-    )
+    # Nobody has seen this file yet. To make another costs as much as reading a small one.
+    object.__setattr__(file, "checksum", checksum)
+    object.__setattr__(file, "text_checksum", text_checksum)
     if not needs_content(file):
         return file
     from sqlmigrator.core.content import read_content
@@ -233,8 +242,8 @@ def _read_all(descriptor: int, size: int) -> bytes:
 
 def fingerprint(data: bytes) -> tuple[str, str]:
     """SHA-256 (hex) of the bytes, and of the text without BOM and with LF line ends."""
-    checksum = hashlib.sha256(data).hexdigest()
+    checksum = sha256(data).hexdigest()
     if b"\r\n" not in data and not data.startswith(codecs.BOM_UTF8):
         return checksum, checksum
     text = data.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n")
-    return checksum, hashlib.sha256(text).hexdigest()
+    return checksum, sha256(text).hexdigest()

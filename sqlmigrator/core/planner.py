@@ -300,7 +300,7 @@ class _Planner:
                     version=record.version,
                 )
         for rows in self.records.values():
-            if len({plain_name(row) for row in rows}) > 1:
+            if len(rows) > 1 and len({plain_name(row) for row in rows}) > 1:
                 names = sorted(f"{row.version}_{plain_name(row)}" for row in rows)
                 self._add(
                     rules.RECORD_UNUSABLE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,10 +83,15 @@ class Numbering:
 
 def duplicates(files: Iterable[MigrationFile]) -> dict[int, list[MigrationFile]]:
     """The files that share a number, by number."""
+    files = tuple(files)
+    holders = Counter(file.number for file in files)
+    if len(holders) == len(files):
+        return {}
     groups: dict[int, list[MigrationFile]] = defaultdict(list)
     for file in files:
-        groups[file.number].append(file)
-    return {number: group for number, group in groups.items() if len(group) > 1}
+        if holders[file.number] > 1:
+            groups[file.number].append(file)
+    return groups
 
 
 def choose_keeper(

@@ -142,8 +142,9 @@ class SqlMigratorCommand(BaseCommand):
     # Printing
 
     def print_lines(self, lines: Iterable[Line]) -> None:
-        for line in lines:
-            self.print_line(line)
+        """Write all of them at once: a status may have thousands."""
+        texts = [self._style(line.role)(_writable(line.text, self.stdout)) for line in lines]
+        self._put(self.stdout, "".join(f"{text}\n" for text in texts), "")
 
     def print_line(self, line: Line) -> None:
         self.write(self.stdout, line.text, line.role)
@@ -153,9 +154,13 @@ class SqlMigratorCommand(BaseCommand):
         self.write(self.stderr, text, role)
 
     def write(self, stream: Any, text: str, role: Role = Role.PLAIN, ending: str = "\n") -> None:
+        self._put(stream, self._style(role)(_writable(text, stream)), ending)
+
+    @staticmethod
+    def _put(stream: Any, text: str, ending: str) -> None:
         """Write and flush; a reader that went away (`| head`) must not stop a migration."""
         try:
-            stream.write(_writable(text, stream), self._style(role), ending=ending)
+            stream.write(text, str, ending=ending)
             stream.flush()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
@@ -168,8 +173,7 @@ class SqlMigratorCommand(BaseCommand):
                 self.tell(f"  {aimed_at(self.alias, text)}")
 
     def print_json(self, document: dict[str, Any]) -> None:
-        for line in json.dumps(document, indent=2).splitlines():
-            self.print_line(Line(line))
+        self.print_lines(Line(line) for line in json.dumps(document, indent=2).splitlines())
 
     def _style(self, role: Role) -> Callable[[str], str]:
         styles: dict[Role, Callable[[str], str]] = {

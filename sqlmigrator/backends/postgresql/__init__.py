@@ -10,6 +10,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from sqlmigrator.backends.postgresql import journal, tracking
 from sqlmigrator.conf import Config
+from sqlmigrator.core.collection import without_collection
 from sqlmigrator.core.files import MigrationFile
 from sqlmigrator.core.findings import Finding
 from sqlmigrator.core.history import Attempt, History, Tables
@@ -99,6 +100,7 @@ class PostgreSQLBackend:
             ) from None
 
 
+@without_collection()
 def read_history(fetch: tracking.Fetch, schema: str | None = None) -> History:
     """The rows of schema_migrations and the attempts that are not settled."""
     layout = tracking.read_layout(fetch, schema)

@@ -20,6 +20,7 @@ from sqlmigrator.exceptions import Interrupted, LockNotObtained
 LOCK_CLASS: Final = 0x53514C4D  # "SQLM": the first of the lock's two keys
 _TRY: Final = "pg_try_advisory_lock"
 _POLL_SECONDS: Final = (0.5, 1.0)
+_SHORTEST_PAUSE: Final = 0.05  # at first: most runs are over soon, and others wait behind us
 _TELL_EVERY: Final = 5.0
 
 _HOLDER: Final = """
@@ -57,7 +58,8 @@ class MigrationLock:
             left = wait_ms / 1000 - waited
             if left <= 0:
                 raise self._not_obtained(wait_ms)
-            _pause(min(random.uniform(*_POLL_SECONDS), left), stop)
+            pause = min(random.uniform(*_POLL_SECONDS), max(_SHORTEST_PAUSE, waited / 4))
+            _pause(min(pause, left), stop)
 
     def is_held_sql(self) -> str:
         """An SQL condition: this backend holds the lock.

@@ -173,15 +173,9 @@ def read_records(fetch: Fetch, layout: Layout) -> tuple[AppliedRecord, ...]:
     rows = fetch(f"SELECT {', '.join(columns)} FROM {layout.table}")
     return tuple(
         AppliedRecord(
-            version=row[0],
-            number=version_number(row[0]),
-            name=row[1],
-            checksum=row[2],
-            applied_at=in_utc(row[3]),
-            execution_time_ms=row[4],
-            applied_by=row[5],
+            version, name, version_number(version), in_utc(at), checksum, time_ms, applied_by
         )
-        for row in rows
+        for version, name, checksum, at, time_ms, applied_by in rows
     )
 
 
