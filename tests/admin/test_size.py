@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -148,6 +149,27 @@ def test_a_kept_plan_is_made_anew_when_something_changes(
         " statement_total) VALUES ('10002', 'more', 'apply', 'failed', 1, 2)"
     )
     assert "E014" in boss.get(f"{SITE}schemamigration/conflicts/").content.decode()
+
+
+def test_only_what_changed_is_read_again(
+    boss: Client, database: Database, many: Folder, opened: _Opened
+) -> None:
+    def read() -> set[str]:
+        opened.clear()
+        versions(boss, "?state=changed")
+        return {name for name, _ in opened}
+
+    time.sleep(2.1)  # what is younger than the clock of a file system ticks is not trusted
+    assert len(read()) == COUNT
+    told = {"00007_table_7.sql", "10001_table_10001.sql"}  # changed and pending: what they hold
+    database.execute("UPDATE schema_migrations SET applied_by = 'x' WHERE version = '00009'")
+    assert read() == told
+    (many.path / "00011_table_11.sql").write_text("SELECT 'something else';\n")
+    assert read() == told | {"00011_table_11.sql"}
+    database.execute("UPDATE schema_migrations SET applied_by = 'y' WHERE version = '00009'")
+    assert read() == told | {"00011_table_11.sql"}
+    many.write("00012_table_12.down.sql", "DROP TABLE t_12;\n")
+    assert read() == told | {"00011_table_11.sql", "00012_table_12.sql"}  # has a reverse now
 
 
 def test_the_names_of_a_large_folder_are_kept_until_one_changes(
