@@ -226,6 +226,11 @@ def read_bytes(path: str | Path) -> bytes:
             f"{path} cannot be read: {error.strerror}.",
             hint="Check the file and its permissions.",
         ) from None
+    except (MemoryError, OverflowError):
+        raise SqlMigratorError(
+            f"{path} cannot be read: it is too large for this machine's memory.",
+            hint="Split it into several migrations.",
+        ) from None
     raise SqlMigratorError(
         f"{path} cannot be read: it is not a regular file.",
         hint="Replace it by a file, or move it out of the folder.",

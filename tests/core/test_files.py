@@ -263,6 +263,17 @@ def test_a_folder_a_pipe_and_a_device_in_the_place_of_a_file_are_findings(tmp_pa
     ]
 
 
+def test_a_file_larger_than_the_memory_is_a_finding(tmp_path: Path) -> None:
+    setting = Path("/proc/sys/vm/overcommit_memory")
+    if not setting.exists() or setting.read_text().strip() == "1":
+        pytest.skip("this machine gives out more memory than it has")
+    path = tmp_path / "001_a.sql"
+    path.touch()
+    os.truncate(path, 1 << 42)  # without blocks on the disk
+    reason = "it is too large for this machine's memory"
+    assert_unreadable(tmp_path, "001_a.sql", reason, "Split it into several migrations.")
+
+
 def test_read_bytes_says_what_failed(tmp_path: Path) -> None:
     with pytest.raises(SqlMigratorError) as caught:
         read_bytes(tmp_path / "x.sql")

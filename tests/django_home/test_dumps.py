@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.db import router
+from pytest_django import Settings
 
 from tests.django_home.site import Site
 
@@ -39,3 +41,14 @@ def test_rows_of_the_history_in_a_dump_are_not_loaded(site: Site, tmp_path: Path
     )
     site.manage("loaddata", str(dump))
     assert site.manage("migrate_status", "--format", "json").out == before
+
+
+class _AllowsEverything:
+    def allow_migrate(self, db: str, app_label: str, **hints: object) -> bool:
+        return True
+
+
+def test_routers_of_a_test_do_not_bring_the_history_into_dumps(settings: Settings) -> None:
+    settings.DATABASE_ROUTERS = [_AllowsEverything()]
+    assert router.allow_migrate("default", "auth")
+    assert not router.allow_migrate("default", "sqlmigrator")

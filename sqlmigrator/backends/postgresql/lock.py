@@ -41,15 +41,15 @@ class MigrationLock:
         name = f"{schema}.{TABLE}".encode()
         self.key = zlib.crc32(name) & 0x7FFFFFFF  # advisory locks are per database already
 
-    def acquire(self, wait_ms: int, on_event: OnEvent, stop: Stop) -> None:
-        """Take the lock, waiting up to `wait_ms`.
+    def acquire(self, since: float, wait_ms: int, on_event: OnEvent, stop: Stop) -> None:
+        """Take the lock, waiting up to `wait_ms` from the monotonic time `since` on.
 
         Raises LockNotObtained naming the holder, Interrupted when stopped while waiting.
         """
-        started = told = time.monotonic()
+        told = since
         first = True
         while not self._try():
-            waited = time.monotonic() - started
+            waited = time.monotonic() - since
             if stop.signal_number is not None:
                 raise Interrupted(stop.signal_number, "Stopped while waiting for the lock.")
             if first or time.monotonic() - told >= _TELL_EVERY:

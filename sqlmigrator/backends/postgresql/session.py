@@ -81,14 +81,13 @@ class PostgreSQLSession:
         self._connection.close()
 
     def acquire_lock(self) -> None:
-        deadline = time.monotonic() + self._config.lock_wait_ms / 1000
+        since, wait_ms = time.monotonic(), self._config.lock_wait_ms
         while True:
-            left = max(0, round((deadline - time.monotonic()) * 1000))
             try:
-                self._lock.acquire(left, self._on_event, self._stop)
+                self._lock.acquire(since, wait_ms, self._on_event, self._stop)
                 return
             except ConnectionBroken:  # nothing was done yet: wait on, in a new session
-                self._reconnect(deadline)
+                self._reconnect(since + wait_ms / 1000)
 
     def history(self) -> History:
         return read_history(self._connection.fetch, self._context.layout.schema)
