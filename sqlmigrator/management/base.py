@@ -31,6 +31,12 @@ if TYPE_CHECKING:
 
 FINDINGS: Final = 1
 PENDING: Final = 4
+_STYLES: Final = {
+    Role.HEADING: "MIGRATE_HEADING",
+    Role.GOOD: "SUCCESS",
+    Role.BAD: "ERROR",
+    Role.WARNING: "WARNING",
+}
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 _PLAIN_TEXT: Final = str.maketrans({"✗": "x", "✓": "+", "…": "...", "→": "->", "–": "-"})
 
@@ -176,13 +182,8 @@ class SqlMigratorCommand(BaseCommand):
         self.print_lines(Line(line) for line in json.dumps(document, indent=2).splitlines())
 
     def _style(self, role: Role) -> Callable[[str], str]:
-        styles: dict[Role, Callable[[str], str]] = {
-            Role.HEADING: self.style.MIGRATE_HEADING,
-            Role.GOOD: self.style.SUCCESS,
-            Role.BAD: self.style.ERROR,
-            Role.WARNING: self.style.WARNING,
-        }
-        return styles.get(role, str)
+        style: Callable[[str], str] = getattr(self.style, _STYLES[role]) if role in _STYLES else str
+        return style
 
 
 def _writable(text: str, stream: Any) -> str:
