@@ -20,12 +20,11 @@ from sqlmigrator.conf import Config, get_config
 from sqlmigrator.core import files
 from sqlmigrator.core import findings as rules
 from sqlmigrator.core.collection import without_collection
-from sqlmigrator.core.files import Folder, MigrationFile, scan
+from sqlmigrator.core.files import Folder, MigrationFile, duplicates, scan
 from sqlmigrator.core.findings import Finding
 from sqlmigrator.core.history import Attempt, Change, History, version_number
 from sqlmigrator.core.plan import Entry, Plan, PlanOptions, State
 from sqlmigrator.core.planner import build_plan
-from sqlmigrator.core.renumber import duplicates, where_applied
 from sqlmigrator.exceptions import (
     ConfigurationError,
     OutcomeUnknown,
@@ -295,6 +294,7 @@ class MigrationRunner:
         """Where else files are applied, asked only where it decides which one keeps a number."""
         if not duplicates(folder.files):
             return {}
+        from sqlmigrator.core.renumber import where_applied
         from sqlmigrator.survey import survey
 
         records = dict(survey(self).records)

@@ -20,11 +20,11 @@ from sqlmigrator.admin.reading import Reading, read
 from sqlmigrator.admin.sqltext import Listing, listing
 from sqlmigrator.conf import configured_aliases
 from sqlmigrator.core import findings as rules
-from sqlmigrator.core.files import MigrationFile
+from sqlmigrator.core.files import MigrationFile, duplicates
 from sqlmigrator.core.findings import Finding, Rule
 from sqlmigrator.core.history import version_number
 from sqlmigrator.core.plan import Plan, State
-from sqlmigrator.core.renumber import Rename, duplicates, next_version, propose, where_applied
+from sqlmigrator.core.renumber import Rename, next_version, propose, where_applied
 from sqlmigrator.core.report import excerpt_lines, short_id
 from sqlmigrator.exceptions import SqlMigratorError
 from sqlmigrator.runner import MigrationRunner

@@ -13,11 +13,10 @@ from typing import Final
 
 from sqlmigrator import __version__
 from sqlmigrator.core import formats, report
-from sqlmigrator.core.files import discover
+from sqlmigrator.core.files import discover, duplicates
 from sqlmigrator.core.history import History
 from sqlmigrator.core.plan import Plan, PlanOptions
 from sqlmigrator.core.planner import build_plan
-from sqlmigrator.core.renumber import duplicates
 from sqlmigrator.exceptions import SqlMigratorError
 
 # A file name must not move the cursor or start a line of its own.

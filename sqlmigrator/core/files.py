@@ -5,8 +5,8 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 REVERSE_SUFFIX: Final = ".down.sql"
 _MIGRATION_NAME: Final = re.compile(r"(\d{3,})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql", re.ASCII)
 _REVERSE_NAME: Final = re.compile(r"(\d{3,})_([a-z0-9]+(?:_[a-z0-9]+)*)\.down\.sql", re.ASCII)
+_LONGEST_SERIAL: Final = 6  # digits; longer versions are timestamps
 # Larger files are read again when they are applied instead of being kept in memory.
 _KEEP_BYTES: Final = 1 << 20
 # Without waiting for the other end of a pipe, and without Windows' line ends.
@@ -148,6 +149,24 @@ def _holds_sql(path: Path) -> bool:
         )
     except OSError:
         return False
+
+
+def duplicates(files: Iterable[MigrationFile]) -> dict[int, list[MigrationFile]]:
+    """The files that share a number, by number."""
+    files = tuple(files)
+    holders = Counter(file.number for file in files)
+    if len(holders) == len(files):
+        return {}
+    groups: dict[int, list[MigrationFile]] = defaultdict(list)
+    for file in files:
+        if holders[file.number] > 1:
+            groups[file.number].append(file)
+    return groups
+
+
+def is_serial(number: int) -> bool:
+    """Whether `number` counts migrations (up to six digits) rather than being a timestamp."""
+    return number < 10**_LONGEST_SERIAL
 
 
 def discover(

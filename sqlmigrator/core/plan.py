@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlmigrator.core.files import Folder, MigrationFile
 from sqlmigrator.core.findings import DEFAULT_DATABASE, Finding
@@ -15,7 +15,9 @@ from sqlmigrator.core.history import (
     History,
     version_number,
 )
-from sqlmigrator.core.renumber import Rename
+
+if TYPE_CHECKING:
+    from sqlmigrator.core.renumber import Rename
 
 
 class State(StrEnum):

@@ -6,9 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from sqlmigrator.core import findings as rules
-from sqlmigrator.core.files import Folder, MigrationFile
+from sqlmigrator.core.files import Folder, MigrationFile, duplicates, is_serial
 from sqlmigrator.core.findings import Finding
 from sqlmigrator.core.history import (
     AppliedRecord,
@@ -26,7 +27,9 @@ from sqlmigrator.core.plan import (
     matching_checksum,
     plain_name,
 )
-from sqlmigrator.core.renumber import duplicates, is_serial, propose, snake_case
+
+if TYPE_CHECKING:
+    from sqlmigrator.core.renumber import Rename
 
 
 def build_plan(folder: Folder, history: History, options: PlanOptions = NO_OPTIONS) -> Plan:
@@ -50,13 +53,7 @@ class _Planner:
         self.attempts = {attempt.number: attempt for attempt in history.attempts}
         self.matched = self._match()  # by file name, like all that follows
         self.origins = self._origins()
-        applied = dict.fromkeys(self.matched, "applied")
-        self.renames = propose(
-            folder,
-            history.records,
-            {**options.applied_elsewhere, **applied},
-            options.first_commits,
-        )
+        self.renames = self._renames()
 
     def plan(self) -> Plan:
         self._check_folder()
@@ -112,6 +109,14 @@ class _Planner:
             if record is not None and record.number != file.number:
                 origins[file.filename] = record
         return origins
+
+    def _renames(self) -> tuple[Rename, ...]:
+        if not (self.duplicates or self.folder.misnamed):
+            return ()  # as in most folders, which need not import what proposes them
+        from sqlmigrator.core.renumber import propose
+
+        applied = {**self.options.applied_elsewhere, **dict.fromkeys(self.matched, "applied")}
+        return propose(self.folder, self.history.records, applied, self.options.first_commits)
 
     def _moves(self) -> tuple[tuple[AppliedRecord, MigrationFile], ...]:
         """The rows that belong to renumbered files; none where two files claim one row."""
@@ -216,6 +221,8 @@ class _Planner:
             message = f"{file.filename} was renamed: version {record.version} is applied as"
         else:
             message = f"{file.filename} is not what ran here: version {record.version} is"
+        from sqlmigrator.core.renumber import snake_case
+
         name, way_out = plain_name(record), "I"
         if name == snake_case(name):  # "Add users", written by hand, cannot be a file's
             way_out = f"Rename the file to {file.version}_{name}.sql, or, i"

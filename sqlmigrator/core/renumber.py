@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlmigrator.core.files import Folder, MigrationFile
+from sqlmigrator.core.files import Folder, MigrationFile, duplicates, is_serial
 from sqlmigrator.core.history import AppliedRecord
 from sqlmigrator.exceptions import ConfigurationError, SqlMigratorError
 
-_LONGEST_SERIAL: Final = 6  # digits; longer versions are timestamps
 _MISNAMED: Final = re.compile(r"(\d+)([a-z]?)[_\-. ]*(.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -32,11 +31,6 @@ class Keeper:
 
     file: MigrationFile
     reason: str
-
-
-def is_serial(number: int) -> bool:
-    """Whether `number` counts migrations (up to six digits) rather than being a timestamp."""
-    return number < 10**_LONGEST_SERIAL
 
 
 class Numbering:
@@ -79,19 +73,6 @@ class Numbering:
     def text(self, number: int) -> str:
         """`number` with as many digits as the others have."""
         return f"{number:0{self._width}d}"
-
-
-def duplicates(files: Iterable[MigrationFile]) -> dict[int, list[MigrationFile]]:
-    """The files that share a number, by number."""
-    files = tuple(files)
-    holders = Counter(file.number for file in files)
-    if len(holders) == len(files):
-        return {}
-    groups: dict[int, list[MigrationFile]] = defaultdict(list)
-    for file in files:
-        if holders[file.number] > 1:
-            groups[file.number].append(file)
-    return groups
 
 
 def choose_keeper(

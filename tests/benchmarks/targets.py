@@ -409,7 +409,10 @@ UNNEEDED = frozenset(
         "project.urls",
         "django.test",
         *(f"sqlmigrator.{name}" for name in ("applying", "events", "git", "survey", "renaming")),
-        *(f"sqlmigrator.core.{name}" for name in ("script", "content", "statements", "rollback")),
+        *(
+            f"sqlmigrator.core.{name}"
+            for name in ("script", "content", "renumber", "statements", "rollback")
+        ),
         *(f"sqlmigrator.admin.{name}" for name in ("conflicts", "migration", "overview")),
         *(f"sqlmigrator.admin.{name}" for name in ("reading", "sqltext")),
         *(

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from sqlmigrator.core.files import Folder, MigrationFile, scan
+from sqlmigrator.core.files import Folder, MigrationFile, duplicates, is_serial, scan
 from sqlmigrator.core.history import AppliedRecord, version_number
 from sqlmigrator.core.renumber import (
     Keeper,
     Numbering,
     Rename,
     choose_keeper,
-    duplicates,
-    is_serial,
     propose,
     snake_case,
 )
