@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -121,7 +120,7 @@ def _plan_context(
         "files": len(plan.folder.files),
         "rows": len(plan.history.records),
         "pending": len(plan.pending),
-        "at": timezone.localtime(reading.at),
+        "at": reading.at,
         "is_complete": is_complete,
         "complete_url": f"{here}{'&' if '?' in here else '?'}{_COMPLETE}=1",
         "way_out": way_out,

@@ -126,11 +126,18 @@ def _signature(directory: Path) -> frozenset[_Signature]:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
-                stat = entry.stat()
+                stat = _stat(entry)
                 found.append((entry.name, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size))
     except OSError:
         return frozenset()  # making the plan says what is wrong with the folder
     return frozenset(found)
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result:
+    try:
+        return entry.stat()
+    except OSError:  # a link to nowhere: the lock of an editor, say
+        return entry.stat(follow_symlinks=False)
 
 
 def _unchanged(known: _Kept | None, sources: _Sources) -> dict[str, MigrationFile]:
@@ -233,21 +240,24 @@ def scan_folder(config: Config) -> tuple[Folder, SqlMigratorError | None]:
         return Folder(config.directory, ()), error
 
 
-_folders: dict[Path, tuple[int, Folder]] = {}
+_folders: dict[Path, tuple[tuple[int, ...], Folder]] = {}
 
 
 def _scan(directory: Path) -> Folder:
     """Like scan(), but a large folder is kept as long as no name in it changes."""
     try:
-        changed_ns = directory.stat().st_mtime_ns
+        stat = directory.stat()
     except OSError:
         return scan(directory)  # which says what is wrong with it
+    # Which folder it is, too: a link like releases/current may lead to another one meanwhile,
+    # and what packs releases may give all of them the same time.
+    identity = (stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns)
     known = _folders.get(directory)
-    if known and known[0] == changed_ns:
+    if known and known[0] == identity:
         return known[1]
     folder = scan(directory)
     # The clock of a file system ticks slowly: what comes right now may bear the same time.
-    is_settled = time.time_ns() - changed_ns > _SETTLED_NS
+    is_settled = time.time_ns() - stat.st_mtime_ns > _SETTLED_NS
     if is_settled and len(folder.files) >= _LARGE:
-        _folders[directory] = (changed_ns, folder)
+        _folders[directory] = (identity, folder)
     return folder

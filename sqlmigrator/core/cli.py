@@ -41,13 +41,19 @@ def main(
     except SqlMigratorError as error:
         sys.stderr.write(f"{error.message}\n  {error.hint}\n")
         return error.exit_code
+    code = 1 if plan.errors or (options.fail_on_warning and plan.warnings) else 0
+    if not sys.stdout:  # closed: the exit code still tells
+        return code
     try:
         for line in _output(plan, options):
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` went away: the exit code still tells
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1 if plan.errors or (options.fail_on_warning and plan.warnings) else 0
+        if not isinstance(error, BrokenPipeError):  # which is `| head` that went away
+            sys.stderr.write(f"The output is not complete: {error.strerror}.\n")
+            return code or 2
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

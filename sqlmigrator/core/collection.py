@@ -5,6 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
+
+_turn = Lock()
+_inside = 0  # threads, and calls within each other
+_was_enabled = False  # before the first of them
 
 
 @contextmanager
@@ -13,10 +18,16 @@ def without_collection() -> Iterator[None]:
 
     That takes a third as long as reading the files. Also a decorator.
     """
-    was_enabled = gc.isenabled()
-    gc.disable()
+    global _inside, _was_enabled
+    with _turn:
+        if _inside == 0:
+            _was_enabled = gc.isenabled()
+            gc.disable()
+        _inside += 1
     try:
         yield
     finally:
-        if was_enabled:
-            gc.enable()
+        with _turn:
+            _inside -= 1
+            if _inside == 0 and _was_enabled:
+                gc.enable()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sqlmigrator.core import findings as rules
 from sqlmigrator.core.content import Content, read_content
 from sqlmigrator.core.files import REVERSE_SUFFIX, MigrationFile, fingerprint, read_bytes
 from sqlmigrator.core.history import AppliedRecord, History, version_number
@@ -44,12 +45,20 @@ def plan_rollback(plan: Plan, version: str, sql: Path | None, *, force: bool) ->
     path = sql or _reverse(plan, record)
     data = read_bytes(path)
     content = read_content(data, file=str(path), number=record.number)
+    by_hand = (
+        f"Run it by hand with psql, then `manage.py migrate_mark --unapplied {record.version} "
+        "--reason …`; or use the transactional form (DROP INDEX)."
+    )
     if content.directives.no_transaction:
         raise SqlMigratorError(
             f"{path.name} asks for no transaction, but a rollback runs in one with its row.",
-            hint="Run it by hand with psql, then `manage.py migrate_mark --unapplied "
-            f"{record.version} --reason …`; or use the transactional form (DROP INDEX).",
+            hint=by_hand,
         )
+    findings = (
+        replace(finding, hint=by_hand) if finding.rule is rules.NEEDS_NO_TRANSACTION else finding
+        for finding in content.findings
+    )
+    content = replace(content, findings=tuple(findings))
     name = plain_name(record)
     file = MigrationFile(path.parent, path.name, record.version, _number(record), name)
     return RollbackJob(record, replace(file, checksum=fingerprint(data)[0]), content, force)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from sqlmigrator.stopping import Stop
 
 FINDINGS: Final = 1
+UNWRITTEN: Final = 2
 PENDING: Final = 4
 _STYLES: Final = {
     Role.HEADING: "MIGRATE_HEADING",
@@ -52,6 +54,13 @@ class SqlMigratorCommand(BaseCommand):
     stops_at_first_failure = False
     options: dict[str, Any]
     alias = DEFAULT_DB_ALIAS  # of the database that is worked on
+    unwritten = False  # stdout took no more
+
+    def __init__(self, stdout: Any = None, stderr: Any = None, **options: Any) -> None:
+        nowhere = io.StringIO()  # in a process whose stdout or stderr is closed they are None
+        super().__init__(
+            stdout or sys.stdout or nowhere, stderr or sys.stderr or nowhere, **options
+        )
 
     def add_arguments(self, parser: CommandParser) -> None:
         group = parser.add_mutually_exclusive_group()
@@ -99,7 +108,7 @@ class SqlMigratorCommand(BaseCommand):
                     self.tell(f"Databases not tried: {', '.join(rest)}.")
                 break
         self.finish()
-        code = next((code for code in codes if code), 0)
+        code = next((code for code in codes if code), UNWRITTEN if self.unwritten else 0)
         if code:
             sys.exit(code)
 
@@ -162,14 +171,18 @@ class SqlMigratorCommand(BaseCommand):
     def write(self, stream: Any, text: str, role: Role = Role.PLAIN, ending: str = "\n") -> None:
         self._put(stream, self._style(role)(_writable(text, stream)), ending)
 
-    @staticmethod
-    def _put(stream: Any, text: str, ending: str) -> None:
-        """Write and flush; a reader that went away (`| head`) must not stop a migration."""
+    def _put(self, stream: Any, text: str, ending: str) -> None:
+        """Write and flush; neither a reader that went away (`| head`) nor a full disk may stop
+        a migration, but what is missing on the disk is told.
+        """
         try:
             stream.write(text, str, ending=ending)
             stream.flush()
-        except BrokenPipeError:
+        except OSError as error:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            if stream is self.stdout and not isinstance(error, BrokenPipeError):
+                self.unwritten = True
+                self.tell(f"The output is not complete: {error.strerror}.", Role.BAD)
 
     def print_error(self, error: SqlMigratorError) -> None:
         """What is wrong, why it matters, what mends it."""

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 from django.utils.translation import gettext
 
-from sqlmigrator.admin.labels import with_zone
+from sqlmigrator.admin import labels
 
 register = template.Library()
 _CODE: Final = re.compile(r"`([^`]+)`")
@@ -32,4 +32,10 @@ def code(text: object) -> SafeString:
 @register.filter
 def ago(when: datetime) -> str:
     """How long ago `when` was: "3 hours ago"."""
-    return gettext("%s ago") % timesince(with_zone(when))
+    return gettext("%s ago") % timesince(labels.with_zone(when))
+
+
+@register.filter
+def moment(when: datetime | None) -> str:
+    """`when` in the site's time zone; Django's own filter leaves UTC where USE_TZ is off."""
+    return labels.moment(when) if when else ""

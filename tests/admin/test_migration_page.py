@@ -249,3 +249,16 @@ def test_a_theme_with_its_buttons_outside_of_the_content(
     html = page(boss, "007")
     assert "index_open_requests" in html
     assert "Buttons" not in html
+
+
+def test_times_are_the_sites_without_use_tz(
+    boss: Client, database: Database, trouble: Folder, settings: Settings
+) -> None:
+    # Django's `date` leaves an aware time as it is where USE_TZ is off.
+    settings.USE_TZ = False
+    settings.TIME_ZONE = "Pacific/Auckland"
+    database.execute("UPDATE schema_migrations_log SET started_at = '2026-07-01 01:38+00'")
+    for path in ("schemamigration/008/change/", "schemamigration/overview/", "migrationattempt/"):
+        text = text_of(boss.get(f"/admin/sqlmigrator/{path}").content.decode())
+        assert "July 1, 2026, 1:38 p.m." in text
+        assert "1:38 a.m." not in text

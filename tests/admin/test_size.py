@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from sqlmigrator.admin import reading
 from sqlmigrator.runner import MigrationRunner
 from tests.admin import scenes
 from tests.admin.test_history import states, versions
@@ -172,6 +174,18 @@ def test_only_what_changed_is_read_again(
     assert read() == told | {"00011_table_11.sql", "00012_table_12.sql"}  # has a reverse now
 
 
+def test_a_link_to_nowhere_does_not_hide_what_changes(
+    boss: Client, trouble: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LARGE", 1)
+    (trouble.path / ".#007_index_open_requests.sql").symlink_to("anna@laptop.4711")  # Emacs's
+    assert versions(boss, "?state=changed") == ["003"]
+    (trouble.path / "007_index_open_requests.sql").write_text("SELECT 'edited';\n")
+    assert versions(boss, "?state=changed") == ["007", "003"]
+    (trouble.path / "006_add_request_categories.sql").unlink()
+    assert versions(boss, "?state=missing") == ["006", "004"]
+
+
 def test_the_names_of_a_large_folder_are_kept_until_one_changes(
     boss: Client, many: Folder, opened: _Opened
 ) -> None:
@@ -185,6 +199,25 @@ def test_the_names_of_a_large_folder_are_kept_until_one_changes(
     (many.path / "10000_table_10000.sql").rename(many.path / "10000_other.sql")
     assert states(boss, "?q=10000")["10000"] == "conflicting"
     assert place in _listed
+
+
+def test_another_release_is_another_folder(
+    boss: Client, database: Database, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LARGE", 1)
+    monkeypatch.setattr(reading, "_SETTLED_NS", -1)
+    scenes.apply_example(folder)
+    older, newer = folder.path.with_name("older"), folder.path.with_name("newer")
+    folder.path.rename(older)
+    shutil.copytree(older, newer)
+    (newer / "007_index_open_requests.sql").rename(newer / "007_other.sql")
+    for release in (older, newer):
+        os.utime(release, (0, 0))  # as reproducible archives are unpacked
+    folder.path.symlink_to(older)
+    assert states(boss)["007"] == "applied"
+    folder.path.unlink()
+    folder.path.symlink_to(newer)
+    assert states(boss)["007"] == "conflicting"
 
 
 def test_no_file_is_opened_twice_in_a_small_folder(

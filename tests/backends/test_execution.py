@@ -720,6 +720,18 @@ def test_the_fence_does_not_believe_the_files_operators(engine: Engine) -> None:
     assert engine.database.query("SELECT version FROM schema_migrations ORDER BY 1")[-1] == ("002",)
 
 
+@pytest.mark.parametrize("header", ["", "-- sqlmigrator: no-transaction\n"])
+def test_the_fence_does_not_believe_the_files_casts(engine: Engine, header: str) -> None:
+    engine.apply(
+        "CREATE FUNCTION to_int(text) RETURNS int LANGUAGE plpgsql AS $$\n"
+        "BEGIN RETURN $1::numeric; EXCEPTION WHEN others THEN RETURN 0; END $$;\n"
+        "CREATE CAST (text AS integer) WITH FUNCTION to_int(text);\n"
+    )
+    failure = engine.fail(f"{header}DO $$ BEGIN PERFORM pg_advisory_unlock_all(); END $$;")
+    assert failure.message == "sqlmigrator: the file dropped the migration lock"
+    assert engine.versions() == ["001", "002"]
+
+
 def test_the_bookkeeping_is_read_as_utf_8(engine: Engine) -> None:
     """The file goes as a message of its own, because it names schema_migrations."""
     text = "-- schema_migrations\nSELECT set_config('client_encoding', 'LATIN1', false);\n"

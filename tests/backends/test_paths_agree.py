@@ -36,7 +36,10 @@ WITH space AS (
 ), relation AS (SELECT c.* FROM pg_class c JOIN space ON space.oid = relnamespace)
 SELECT to_jsonb(x)::text FROM (SELECT nspname, nspowner::regrole, nspacl FROM space) x
 UNION ALL SELECT to_jsonb(x)::text FROM (
-    SELECT oid::regclass, relkind, relpersistence, relowner::regrole, relacl, relrowsecurity,
+    SELECT oid::regclass, relkind, relpersistence, relowner::regrole, relrowsecurity,
+        -- The roles anon and authenticated are the server's: another test may make them meanwhile.
+        coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))
+            AS acl,
         CASE relkind WHEN 'v' THEN pg_get_viewdef(oid) WHEN 'i' THEN pg_get_indexdef(oid) END
     FROM relation) x
 UNION ALL SELECT to_jsonb(x)::text FROM (

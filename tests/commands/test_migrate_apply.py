@@ -212,6 +212,29 @@ def test_a_reader_that_went_away_stops_no_migration(
     assert len(versions(database)) == 11
 
 
+@pytest.mark.parametrize(
+    ("closing", "code", "err"),
+    [
+        (">&-", 0, ""),
+        (">/dev/full", 2, "The output is not complete: No space left on device.\n"),
+        (">/dev/full 2>/dev/full", 2, ""),
+    ],
+)
+def test_a_stdout_that_takes_nothing_stops_no_migration(
+    database: Database, pending: Folder, closing: str, code: int, err: str
+) -> None:
+    """A closed one, and a log on a full disk; what is missing there is told."""
+    command = manage_command(["migrate_apply", "--directory", pending.path])
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closing}', "sh", *command],
+        capture_output=True,
+        text=True,
+        env=subprocess_environment(database, None),
+    )
+    assert (done.returncode, done.stderr) == (code, err)
+    assert versions(database) == ["001", "002", "003"]
+
+
 def test_elapsed_time_on_a_terminal(database: Database, pending: Folder) -> None:
     pending.write("004_slow.sql", "SELECT pg_sleep(2.5);")
     terminal, end = pty.openpty()

@@ -63,7 +63,7 @@ def test_a_reader_that_goes_away(folder: Folder) -> None:
     os.close(reading)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", "sqlmigrator", "check", folder.path],
+            [sys.executable, "-m", "sqlmigrator", "check", str(folder.path)],
             cwd=ROOT,
             env=environment,
             stdout=writing,
@@ -72,6 +72,25 @@ def test_a_reader_that_goes_away(folder: Folder) -> None:
     finally:
         os.close(writing)
     assert (done.returncode, done.stderr) == (1, b"")
+
+
+@pytest.mark.parametrize(
+    ("closing", "code", "err"),
+    [
+        (">&-", 0, ""),
+        (">/dev/full", 2, "The output is not complete: No space left on device.\n"),
+    ],
+)
+def test_a_stdout_that_takes_nothing(folder: Folder, closing: str, code: int, err: str) -> None:
+    folder.write("001_a.sql", FINE)
+    command = [sys.executable, "-m", "sqlmigrator", "check", str(folder.path)]
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closing}', "sh", *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (code, err)
 
 
 def test_files_that_are_in_order(folder: Folder) -> None:

@@ -110,6 +110,19 @@ def test_a_reverse_that_cannot_run_is_refused(
     assert versions(database) == ["001", "002", "003"]
 
 
+def test_what_needs_no_transaction_is_not_sent_to_a_directive_that_is_refused(
+    database: Database, applied: Folder, call: Call
+) -> None:
+    applied.write("003_b.down.sql", "DROP INDEX CONCURRENTLY x;")
+    result = call("migrate_rollback", "003")
+    assert result.code == 1
+    assert "no-transaction" not in result.err
+    assert (
+        "    Run it by hand with psql, then `manage.py migrate_mark --unapplied 003\n"
+        "    --reason …`; or use the transactional form (DROP INDEX).\n"
+    ) in result.err
+
+
 def test_a_version_that_is_not_applied(database: Database, applied: Folder, call: Call) -> None:
     result = call("migrate_rollback", "099")
     assert (result.code, result.err.splitlines()[0]) == (2, "Version 099 is not applied here.")

@@ -21,8 +21,8 @@ LOCK_LOST: Final = f"{FENCE}the file dropped the migration lock"
 def fence_sql(token: str, lock: MigrationLock) -> str:
     """An expression that raises at run time unless this is still our transaction and our lock.
 
-    Nothing in it depends on search_path. The casts fail on a text that is only known when they
-    run: a constant would be folded, and would raise, at plan time.
+    Nothing in it depends on search_path, or on a cast or operator that a file makes. A text that
+    is only known at run time is read as a number: a constant would raise at plan time.
     """
     ours = f"pg_catalog.texteq(pg_catalog.current_setting('sqlmigrator.token', true), '{token}')"
     return (
@@ -32,7 +32,9 @@ def fence_sql(token: str, lock: MigrationLock) -> str:
 
 
 def _raise(message: str) -> str:
-    return f"pg_catalog.concat('{message} ', pg_catalog.pg_backend_pid())::integer"
+    text = f"pg_catalog.concat('{message} ', pg_catalog.pg_backend_pid())"
+    # Not ::integer: CREATE CAST (text AS integer) WITH a lenient function would be used there.
+    return f"pg_catalog.int4in(pg_catalog.textout({text}))"
 
 
 def written_sql(layout: Layout, file: MigrationFile, is_there: bool) -> str:
