@@ -5,8 +5,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+
+class _Moment(models.DateTimeField):  # type: ignore[type-arg]
+    """A time as Python can hold it: the column may be a date, and its value infinite."""
+
+    def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
+        usable = f"{sql} BETWEEN '0001-01-02' AND '9999-12-30'"
+        return f"CASE WHEN {usable} THEN {sql}::timestamptz END", (*params, *params)
 
 
 class SchemaMigration(models.Model):
@@ -14,7 +24,7 @@ class SchemaMigration(models.Model):
 
     version = models.CharField(_("version"), max_length=255, primary_key=True)
     name = models.CharField(_("name"), max_length=255)
-    applied_at = models.DateTimeField(_("applied at"))
+    applied_at = _Moment(_("applied at"))
     checksum = models.CharField(_("checksum"), max_length=64, null=True)
     execution_time_ms = models.BigIntegerField(_("duration (ms)"), null=True)
     applied_by = models.CharField(_("applied by"), max_length=255, null=True)

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django.contrib import admin
 from django.contrib.admin import ShowFacets
 from django.contrib.admin.utils import quote
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Case, DecimalField, Model, Q, QuerySet, TextField, When
@@ -136,6 +136,8 @@ class ReadOnlyAdmin(_ModelAdmin):
             raise PermissionDenied
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied(gettext("These pages are read-only."))
+        if any("\0" in value for values in request.GET.lists() for value in values[1]):
+            raise BadRequest  # PostgreSQL has no such text
 
     def delete_view(self, *args: Any, **kwargs: Any) -> HttpResponse:
         raise PermissionDenied

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Max, QuerySet
+from django.db.models import Max, QuerySet, TextField, Value
+from django.db.models.functions import Cast, Coalesce
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -75,9 +76,13 @@ class StateFilter(admin.SimpleListFilter):
         wanted = RowState(str(self.value()))
         inside = [version for version, state in states.items() if state is wanted]
         outside = [version for version, state in states.items() if state is not wanted]
+        # As the plan has it: an integer column, with or without NULL, is text there.
+        queryset = queryset.alias(
+            text=Coalesce(Cast("version", TextField()), Value("", TextField()))
+        )
         if len(inside) <= len(outside):
-            return queryset.filter(pk__in=inside)
-        return queryset.exclude(pk__in=outside)
+            return queryset.filter(text__in=inside)
+        return queryset.exclude(text__in=outside)
 
 
 class AppliedByFilter(admin.SimpleListFilter):

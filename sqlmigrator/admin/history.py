@@ -104,8 +104,8 @@ class SchemaMigrationAdmin(ReadOnlyAdmin):
         return ROW_STATES[row.state].badge()
 
     @admin.display(description=_("name"), ordering="name")
-    def title(self, row: SchemaMigration) -> SafeString:
-        return breakable(row.name)
+    def title(self, row: SchemaMigration) -> SafeString | None:
+        return breakable(row.name) if row.name else None  # NULL, in a table made by hand
 
     @admin.display(description=_("applied at"), ordering="applied_at")
     def when(self, row: SchemaMigration) -> SafeString | None:

@@ -97,6 +97,8 @@ def migration_page(admin: ReadOnlyAdmin, request: HttpRequest, object_id: str) -
     """The page of a version, applied or not. Raises Http404 where nothing is known of it."""
     database = chosen_database(request)
     version = unquote(object_id)
+    if "\0" in version:  # PostgreSQL has no such text
+        raise Http404(gettext("There is no migration %s.") % version.replace("\0", ""))
     context = admin.page_context(request, version, database)
     context |= {"original": version, "has_view_permission": True, "change": True, "add": False}
     try:
@@ -107,7 +109,10 @@ def migration_page(admin: ReadOnlyAdmin, request: HttpRequest, object_id: str) -
         return admin.page(request, "trouble", context | {"trouble": Trouble.of(error)})
     if not parts and not sources.attempts:
         raise Http404(gettext("There is no migration %s.") % version)
-    name = parts[0].entry.name if parts else sources.attempts[0].name
+    # Of files that share a number, the one that the page was opened for: what ran here.
+    ran = [part.entry for part in parts if part.entry.record is not None]
+    entries = [*ran, *(part.entry for part in parts)]
+    name = entries[0].name if entries else sources.attempts[0].name
     title = f"{version} {name}"
     context |= {
         "title": title,
@@ -238,13 +243,14 @@ def _findings(plan: Plan, entry: Entry, sources: _Sources) -> list[Finding]:
     """What the plan says of this version, and of a recorded file what it holds."""
     if sources.trouble is not None:
         return []
-    found = [f for f in plan.findings if f.version is not None and f.version == entry.version]
-    return [f for f in found if f.file is None or entry.file is None or _about(f, entry)]
+    return [f for f in plan.findings if _about(f, entry)]
 
 
 def _about(finding: Finding, entry: Entry) -> bool:
-    assert entry.file is not None
-    return str(entry.file.path) in (finding.file, *finding.files)
+    """By the files it names, where there are any: 003 and 0003 are one version."""
+    if entry.file is not None and finding.file is not None:
+        return str(entry.file.path) in (finding.file, *finding.files)
+    return finding.version is not None and finding.version == entry.version
 
 
 def _changes(text: Text, record: AppliedRecord) -> tuple[tuple[Change, ...] | None, str]:

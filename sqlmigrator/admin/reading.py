@@ -169,11 +169,18 @@ class Text:
     error: SqlMigratorError | None = None
 
 
+def version_of(row: SchemaMigration) -> str:
+    """The row's version as the plan has it; a table made by hand may hold a number, or NULL."""
+    version: object = row.version
+    return "" if version is None else str(version)
+
+
 def record_of(row: SchemaMigration) -> AppliedRecord:
     """The row as the plan wants it; an integer column's version is text there too."""
+    version = version_of(row)
     return AppliedRecord(
-        version=str(row.version),
-        number=version_number(str(row.version)),
+        version=version,
+        number=version_number(version),
         name=row.name,
         applied_at=row.applied_at,
         checksum=row.checksum,

@@ -16,7 +16,7 @@ from sqlmigrator.exceptions import SqlMigratorError
 
 # The events are imported with the first of them: most runs find nothing to do.
 if TYPE_CHECKING:
-    from sqlmigrator.events import Event, LockWaiting, Progress, Session
+    from sqlmigrator.events import Event, LockWaiting, MigrationApplied, Progress, Session
     from sqlmigrator.management.base import SqlMigratorCommand
     from sqlmigrator.results import ApplyResult
 
@@ -28,6 +28,7 @@ class ApplyPrinter:
         self.command = command
         self.verbosity = verbosity
         self._line = ""  # what stands on the terminal's last line, not ended yet
+        self._started = ""  # the file that it is about
 
     def __call__(self, event: Event) -> None:
         from sqlmigrator import events
@@ -35,10 +36,10 @@ class ApplyPrinter:
         match event:
             case events.MigrationStarted():
                 self.end_line()
+                self._started = event.filename
                 self._write(f"Applying {event.filename} ({event.index} of {event.total})... ")
             case events.MigrationApplied():
-                name = "" if self._line else f"{event.filename}: "
-                self._write(f"{name}OK ({format_duration(event.execution_time_ms)})", end=True)
+                self._applied(event)
             case events.Progress():
                 self._progress(event)
             case events.StatementStarted() if self.verbosity >= 2:
@@ -122,6 +123,12 @@ class ApplyPrinter:
             return "Nothing to apply: the database is up to date."
         time = format_duration(result.execution_time_ms)
         return f"Applied {count} migration{'s' if count > 1 else ''} in {time}."
+
+    def _applied(self, event: MigrationApplied) -> None:
+        if event.filename != self._started:  # those of a single transaction are told at its end
+            self.end_line()
+        name = "" if self._line else f"{event.filename}: "
+        self._write(f"{name}OK ({format_duration(event.execution_time_ms)})", end=True)
 
     def _progress(self, event: Progress) -> None:
         if self.command.stdout.isatty() and self.verbosity:

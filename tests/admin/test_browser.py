@@ -132,6 +132,17 @@ def test_every_page_in_this_width_and_scheme(
         page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_long_name_does_not_make_the_page_wider(
+    open_page: Callable[..., Any], database: Database, folder: Folder, width: str
+) -> None:
+    name = "index_customer_orders_by_region_and_created_at_" * 4
+    folder.write(f"002_{name.rstrip('_')}.sql", "SELECT 2;\n")
+    page = open_page(width, "light")
+    page.goto(f"{page.server}{SITE}schemamigration/002/change/")
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+
+
 def test_the_pictures_of_the_guide(
     open_page: Callable[..., Any], database: Database, trouble: Folder
 ) -> None:

@@ -210,3 +210,24 @@ def test_a_missing_folder_leaves_the_rows_readable(
     for name in ("overview/", "conflicts/"):
         text = boss.get(HISTORY + name).content.decode()
         assert f"The migrations folder {trouble.path} does not exist." in text
+
+
+@pytest.mark.parametrize("type_", ["date", "timestamp", "timestamptz"])
+def test_times_and_versions_of_a_table_made_by_hand(
+    boss: Client, database: Database, folder: Folder, type_: str
+) -> None:
+    folder.write("002_a.sql", "SELECT 2;\n")
+    database.execute(
+        f"CREATE TABLE schema_migrations (version int, name text, applied_at {type_},"
+        " checksum text, execution_time_ms int, applied_by text);"
+        "INSERT INTO schema_migrations VALUES (2, 'a', '2026-07-01'), (3, 'b', 'infinity'),"
+        " (4, 'c', '-infinity'), (NULL, NULL, NULL)"
+    )
+    for query in ("", "?age=older", "?by=x", "?q=a", "?o=4"):
+        assert boss.get(HISTORY + query).status_code == 200
+    assert states(boss)["2"] == "unverified"
+    assert states(boss)["3"] == "ahead"
+    assert versions(boss, "?state=unverified") == ["2"]
+    assert boss.get(f"{HISTORY}?state=missing").status_code == 200
+    assert "July 1, 2026" in boss.get(f"{HISTORY}2/change/").content.decode()
+    assert boss.get(f"{HISTORY}3/change/").status_code == 200

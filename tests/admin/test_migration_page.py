@@ -262,3 +262,18 @@ def test_times_are_the_sites_without_use_tz(
         text = text_of(boss.get(f"/admin/sqlmigrator/{path}").content.decode())
         assert "July 1, 2026, 1:38 p.m." in text
         assert "1:38 a.m." not in text
+
+
+def test_a_duplicate_with_other_digits_says_what_to_do(
+    boss: Client, database: Database, folder: Folder
+) -> None:
+    scenes.apply_example(folder)
+    folder.write("0006_a_second.sql", "SELECT 6;\n")
+    html = page(boss, "006")
+    parts = [text_of(part) for part in html.split("<section")[1:]]
+    assert ["0006_a_second.sql" in part for part in parts[:2]] == [True, False]
+    for part in parts[:2]:
+        assert "Duplicate migration version" in part
+        assert "migrate_renumber" in part
+    # The page of the row is called after what ran.
+    assert "<title>006 add_request_categories" in html

@@ -131,3 +131,19 @@ def test_the_start_page_links_only_what_one_may_see(
     assert overview in log_in("viewer").get(SITE).content.decode()
     assert log_in("clerk").get(SITE).status_code == 404
     assert "sqlmigrator" not in log_in("clerk").get("/admin/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("page", "status"),
+    [
+        ("schemamigration/?by=%00", 400),
+        ("schemamigration/?q=%00", 400),
+        ("migrationattempt/?action=%00", 400),
+        ("migrationattempt/?state=%00", 400),
+        ("schemamigration/%00/change/", 404),
+    ],
+)
+def test_a_nul_in_the_address_is_no_error_of_the_server(
+    log_in: Callable[[str], Client], trouble: Folder, page: str, status: int
+) -> None:
+    assert log_in("viewer").get(SITE + page).status_code == status

@@ -338,6 +338,21 @@ def test_single_transaction_is_all_or_nothing(
     ) == [(1,)]
 
 
+def test_single_transaction_tells_the_time_of_each_file_beside_its_name(
+    database: Database, pending: Folder, call: Call
+) -> None:
+    result = call("migrate_apply", "--single-transaction")
+    assert timeless(result.out) == (
+        "Applying 001_migration_tracking.sql (1 of 3)... \n"
+        "Applying 002_a.sql (2 of 3)... \n"
+        "Applying 003_b.sql (3 of 3)... \n"
+        "001_migration_tracking.sql: OK (T)\n"
+        "002_a.sql: OK (T)\n"
+        "003_b.sql: OK (T)\n"
+        "Applied 3 migrations in T.\n"
+    )
+
+
 def test_single_transaction_cannot_hold_a_no_transaction_file(
     database: Database, pending: Folder, call: Call
 ) -> None:
