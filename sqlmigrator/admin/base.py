@@ -127,6 +127,10 @@ class ReadOnlyAdmin(_ModelAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        # Not as Django has it: here the permission to change says nothing, so it shows nothing.
+        return bool(request.user.has_perm(f"sqlmigrator.view_{self.opts.model_name}"))
+
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
 

@@ -147,3 +147,17 @@ def test_a_nul_in_the_address_is_no_error_of_the_server(
     log_in: Callable[[str], Client], trouble: Folder, page: str, status: int
 ) -> None:
     assert log_in("viewer").get(SITE + page).status_code == status
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_permission_to_change_does_not_show(
+    log_in: Callable[[str], Client], trouble: Folder, page: str
+) -> None:
+    User.objects.get(username="clerk").user_permissions.set(
+        Permission.objects.filter(content_type__app_label="sqlmigrator").exclude(
+            codename__startswith="view"
+        )
+    )
+    response = log_in("clerk").get(SITE + page, follow=True)
+    assert response.status_code == 403
+    assert "CREATE TABLE" not in response.content.decode()
