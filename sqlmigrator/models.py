@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+_TIMES: Final = (datetime(1, 1, 2, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC))
 
 
 class _Moment(models.DateTimeField):  # type: ignore[type-arg]
@@ -17,6 +20,13 @@ class _Moment(models.DateTimeField):  # type: ignore[type-arg]
     def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
         usable = f"{sql} BETWEEN '0001-01-02' AND '9999-12-30'"
         return f"CASE WHEN {usable} THEN {sql}::timestamptz END", (*params, *params)
+
+
+class _Rows(models.QuerySet["SchemaMigration"]):
+    def datetimes(self, field_name: str, *args: Any, **kwargs: Any) -> Any:
+        """The years, months or days of the times that Python can hold."""
+        held = self.filter(**{f"{field_name}__range": _TIMES})
+        return super(_Rows, held).datetimes(field_name, *args, **kwargs)
 
 
 class SchemaMigration(models.Model):
@@ -28,6 +38,8 @@ class SchemaMigration(models.Model):
     checksum = models.CharField(_("checksum"), max_length=64, null=True)
     execution_time_ms = models.BigIntegerField(_("duration (ms)"), null=True)
     applied_by = models.CharField(_("applied by"), max_length=255, null=True)
+
+    objects = _Rows.as_manager()
 
     class Meta:
         managed = False
@@ -44,7 +56,7 @@ class MigrationStatus(models.Model):
 
     version = models.CharField(_("version"), max_length=255, primary_key=True)
     name = models.CharField(_("name"), max_length=255)
-    applied_at = models.DateTimeField(_("applied at"))
+    applied_at = _Moment(_("applied at"))
     checksum = models.CharField(_("checksum"), max_length=64, null=True)
     execution_time_ms = models.BigIntegerField(_("duration (ms)"), null=True)
     applied_by = models.CharField(_("applied by"), max_length=255, null=True)

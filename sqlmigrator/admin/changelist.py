@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.admin.views.main import ChangeList
@@ -26,10 +25,6 @@ from sqlmigrator.core.plan import Plan
 from sqlmigrator.exceptions import SqlMigratorError
 from sqlmigrator.runner import MigrationRunner
 
-_TIMES: Final = (
-    datetime(1, 1, 2, tzinfo=UTC),
-    datetime(9999, 12, 30, tzinfo=UTC),
-)  # as in models.py
 _Row = Any  # a SchemaMigration with what is added here
 
 
@@ -52,8 +47,6 @@ class HistoryList(DatabaseList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        if self._has_infinite_times(request):
-            self.date_hierarchy = None  # it asks for their year
         rows: list[_Row] = list(self.result_list)
         states = self._states(request, rows)
         slowest = max((row.execution_time_ms or 0 for row in rows), default=0)
@@ -61,14 +54,6 @@ class HistoryList(DatabaseList):
             row.state = states.get(version_of(row), RowState.UNKNOWN)
             row.slowest_ms = slowest
         self.result_list = rows
-
-    def _has_infinite_times(self, request: HttpRequest) -> bool:
-        if StateFilter.parameter_name in request.GET:  # all rows are known, and queries are many
-            plan = read_once(request, chosen_database(request)).plan
-            if plan is None or all(record.applied_at for record in plan.history.records):
-                return False
-        rows = self.root_queryset.exclude(applied_at=None)
-        return bool(rows.exclude(applied_at__range=_TIMES).exists())
 
     def _states(self, request: HttpRequest, rows: list[_Row]) -> Mapping[str, RowState]:
         if StateFilter.parameter_name in request.GET:
