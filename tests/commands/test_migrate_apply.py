@@ -620,7 +620,10 @@ def test_a_signal_leaves_nothing_half_done_and_says_so(
     running = manage_popen("migrate_apply", "--directory", pending.path)
     running.wait_for("Applying 004_slow.sql (4 of 5)... ")
     wait_until(
-        lambda: database.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"),
+        lambda: database.query(
+            "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+            " AND datname = current_database()"
+        ),
         "the migration sleeps",
     )
     running.send(number)

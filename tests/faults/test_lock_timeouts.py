@@ -192,7 +192,10 @@ def test_a_deadlock_is_tried_again(
         running = start()
         wait_for_statement(prepared, "LOCK TABLE t; SELECT pg_sleep(1)")
         wait_until(
-            lambda: prepared.query("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"),
+            lambda: prepared.query(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+                " AND datname = current_database()"
+            ),
             "the migration holds t",
         )
         other.execute("LOCK TABLE t")  # returns when the migration was rolled back

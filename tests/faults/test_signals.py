@@ -178,7 +178,8 @@ def test_in_create_index_concurrently(database: Database, base: Folder, start: S
         "-- sqlmigrator: no-transaction\nCREATE INDEX CONCURRENTLY busy_n ON busy (n);\n",
     )
     building = (
-        "SELECT 1 FROM pg_stat_progress_create_index WHERE phase LIKE 'waiting for writers%%'"
+        "SELECT 1 FROM pg_stat_progress_create_index WHERE datname = current_database()"
+        " AND phase LIKE 'waiting for writers%%'"
     )
     with holding_locks(database, "INSERT INTO busy VALUES (1)"):
         running = start()
