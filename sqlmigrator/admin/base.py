@@ -140,7 +140,7 @@ class ReadOnlyAdmin(_ModelAdmin):
             raise PermissionDenied
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied(gettext("These pages are read-only."))
-        if any("\0" in value for values in request.GET.lists() for value in values[1]):
+        if any("\0" in value for name in request.GET for value in request.GET.getlist(name)):
             raise BadRequest  # PostgreSQL has no such text
 
     def delete_view(self, *args: Any, **kwargs: Any) -> HttpResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -155,11 +155,9 @@ def duplicates(files: Iterable[MigrationFile]) -> dict[int, list[MigrationFile]]
     """The files that share a number, by number."""
     files = tuple(files)
     holders = Counter(file.number for file in files)
-    if len(holders) == len(files):
-        return {}
-    groups: dict[int, list[MigrationFile]] = defaultdict(list)
+    groups: dict[int, list[MigrationFile]] = {n: [] for n, count in holders.items() if count > 1}
     for file in files:
-        if holders[file.number] > 1:
+        if file.number in groups:
             groups[file.number].append(file)
     return groups
 
@@ -183,11 +181,11 @@ def discover(
     since.
     """
     folder = scan(directory)
-    holders = Counter(file.number for file in folder.files)
+    shared = duplicates(folder.files)
     prefix = os.path.join(directory, "")  # noqa: PTH118 - to join 10,000 paths takes a while
 
     def is_wanted(file: MigrationFile) -> bool:
-        return needs_content(file) or holders[file.number] > 1
+        return needs_content(file) or file.number in shared
 
     files = []
     for file in folder.files:

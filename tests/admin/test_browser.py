@@ -150,7 +150,7 @@ def test_the_pictures_of_the_guide(
     SCREENSHOTS.mkdir(exist_ok=True)
     page = open_page()
     for name in ("history", "conflicts"):
-        page.goto(page.server + SITE + PAGES[name])
+        assert page.goto(page.server + SITE + PAGES[name]).ok
         page.evaluate(
             "path => document.querySelectorAll('p').forEach("
             "p => p.firstChild.nodeType === Node.TEXT_NODE && "

@@ -300,7 +300,7 @@ def test_plan_prints_the_sql_and_runs_nothing(
     assert call("migrate_apply", "--plan", "--to", "003") == Result(
         0,
         "-- 002_a.sql\nCREATE TABLE a (id int);\n-- 003_b.sql\nSELECT 'café';\n\n\tSELECT 2;\n",
-        "! Gap in the numbers: 001 [W001]\n    None needed.\n" if False else "",
+        "",
     )
     assert database.query("SELECT to_regclass('schema_migrations')") == [(None,)]
 
