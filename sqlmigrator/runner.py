@@ -6,7 +6,6 @@ and changes nothing; applying opens one session of its own.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -242,14 +241,14 @@ class MigrationRunner:
 
         `known` are files by name that were read before and have not changed since.
         """
-        checksums: dict[int | None, set[str | None]] = defaultdict(set)
-        for record in history.records:
-            checksums[record.number].add(record.checksum)
+        recorded = {(record.number, record.checksum) for record in history.records}
 
         def needs_content(file: MigrationFile) -> bool:
-            recorded = checksums.get(file.number)
-            return recorded is None or not (
-                None in recorded or recorded & {file.checksum, file.text_checksum}
+            number = file.number
+            return (
+                (number, file.checksum) not in recorded
+                and (number, file.text_checksum) not in recorded
+                and (number, None) not in recorded
             )
 
         return files.discover(self.config.directory, needs_content=needs_content, known=known)
@@ -287,7 +286,7 @@ class MigrationRunner:
             applied_elsewhere={} if offline else self._applied_elsewhere(folder),
         )
         plan = build_plan(folder, history, options)
-        aimed = (replace(f, hint=rules.aimed_at(self.database, f.hint)) for f in plan.findings)
+        aimed = (f._replace(hint=rules.aimed_at(self.database, f.hint)) for f in plan.findings)
         return replace(plan, findings=tuple(aimed), database=self.database)
 
     def _applied_elsewhere(self, folder: Folder) -> dict[str, str]:
@@ -346,7 +345,7 @@ class MigrationRunner:
                 before = git.applied_text(entry.file.path, entry.record.checksum)
                 if before is not None:
                     told = _compare(before, entry.file)
-                    finding = replace(finding, message=f"{finding.message}: {told}")
+                    finding = finding._replace(message=f"{finding.message}: {told}")
             yield finding
 
     @staticmethod

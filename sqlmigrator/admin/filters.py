@@ -105,10 +105,9 @@ class AppliedByFilter(admin.SimpleListFilter):
         plan = read_once(request, chosen_database(request)).plan
         latest: dict[str, datetime] = {}
         for row in plan.history.records if plan else ():
-            if row.applied_by and row.applied_at:
-                latest[row.applied_by] = max(
-                    row.applied_at, latest.get(row.applied_by, row.applied_at)
-                )
+            who, at = row.applied_by, row.applied_at
+            if who and at and (who not in latest or at > latest[who]):
+                latest[who] = at
         names = sorted(latest, key=lambda name: latest[name], reverse=True)
         return [(name, name) for name in names[:_MOST_NAMES]]
 

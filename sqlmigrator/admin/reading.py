@@ -21,7 +21,15 @@ from sqlmigrator.admin.labels import RowState
 from sqlmigrator.admin.states import row_states
 from sqlmigrator.conf import Config
 from sqlmigrator.core.content import read_content
-from sqlmigrator.core.files import Folder, MigrationFile, fingerprint, read_bytes, scan
+from sqlmigrator.core.files import (
+    Folder,
+    MigrationFile,
+    fingerprint,
+    list_names,
+    read_bytes,
+    scan,
+    stamp_of,
+)
 from sqlmigrator.core.history import AppliedRecord, Attempt, History, version_number
 from sqlmigrator.core.plan import Plan
 from sqlmigrator.exceptions import SqlMigratorError
@@ -33,8 +41,6 @@ _ATTRIBUTE: Final = "sqlmigrator_reading"  # of a request
 # Git and Django's own migrations also bear on a plan, and are not looked at for each page.
 _LONGEST_KEPT: Final = timedelta(seconds=60)
 _SETTLED_NS: Final = 2_000_000_000  # the coarsest clock of a file system in use, FAT's
-
-_Signature = tuple[str, int, int, int]  # name, times in nanoseconds, size
 
 
 @dataclass(frozen=True)
@@ -52,22 +58,7 @@ class Reading:
         return row_states(self.plan) if self.plan else {}
 
 
-@dataclass(frozen=True, slots=True)
-class _Sources:
-    """What a reading is made of; `signature` is each file's name and what changes with it."""
-
-    config: Config
-    signature: frozenset[_Signature]
-    history: History
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    sources: _Sources
-    reading: Reading
-
-
-_kept: dict[str, _Kept] = {}
+_kept: dict[str, tuple[Config, Reading]] = {}  # by database
 
 
 def read(database: str) -> Reading:
@@ -76,17 +67,20 @@ def read(database: str) -> Reading:
     try:
         runner = MigrationRunner(database)
         history = runner.backend.history()
-        sources = _Sources(runner.config, _signature(runner.config.directory), history)
-        known = _kept.get(database)
-        if known and known.sources == sources and now - known.reading.at < _LONGEST_KEPT:
-            return known.reading
-        folder = runner.discover(history, _unchanged(known, sources))
-        plan = runner.plan(folder, history)
+        unchanged: dict[str, MigrationFile] = {}
+        config, known = _kept.get(database, (None, None))
+        if known and known.plan and config == runner.config:
+            plan = known.plan
+            unchanged = _unchanged(plan.folder, known.at)
+            is_same = history == plan.history and _is_all(plan.folder, unchanged)
+            if is_same and now - known.at < _LONGEST_KEPT:
+                return known
+        folder = runner.discover(history, unchanged)
+        reading = Reading(database, now, plan=runner.plan(folder, history))
     except SqlMigratorError as error:
         return Reading(database, now, error=error)
-    reading = Reading(database, now, plan=plan)
-    if len(plan.entries) >= _LARGE:
-        _kept[database] = _Kept(sources, _without_contents(reading))
+    if len(folder.files) >= _LARGE:
+        _kept[database] = (runner.config, _without_contents(reading))
     else:
         _kept.pop(database, None)
     return reading
@@ -106,55 +100,40 @@ def _without_contents(reading: Reading) -> Reading:
     plan = reading.plan
     assert plan is not None
     pending = tuple(
-        replace(entry, file=replace(entry.file, _content=None)) if entry.file else entry
+        entry._replace(file=entry.file._replace(kept_content=None)) if entry.file else entry
         for entry in plan.pending
     )
     light = {entry.filename: entry for entry in pending}
     entries = tuple(light.get(entry.filename, entry) for entry in plan.entries)
-    folder = replace(
-        plan.folder,
+    folder = plan.folder._replace(
         files=tuple(
-            replace(file, _content=None) if file.statement_count is not None else file
+            file._replace(kept_content=None) if file.statement_count is not None else file
             for file in plan.folder.files
         ),
     )
     return replace(reading, plan=replace(plan, pending=pending, entries=entries, folder=folder))
 
 
-def _signature(directory: Path) -> frozenset[_Signature]:
-    found = []
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                stat = _stat(entry)
-                found.append((entry.name, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size))
-    except OSError:
-        return frozenset()  # making the plan says what is wrong with the folder
-    return frozenset(found)
+def _unchanged(folder: Folder, read_at: datetime) -> dict[str, MigrationFile]:
+    """The files by name that are still as they were read, `read_at` that time."""
+    settled_ns = int(read_at.timestamp() * 1e9) - _SETTLED_NS
+    same = {}
+    for file in folder.files:
+        path = f"{folder.path}/{file.filename}"
+        try:
+            stamp = stamp_of(os.stat(path))  # noqa: PTH116 - there are many
+        except OSError:
+            continue
+        # What was written while it was read, or right after that, may bear the same time.
+        if stamp == file.stamp and stamp[0] < settled_ns and stamp[1] < settled_ns:
+            same[file.filename] = file
+    return same
 
 
-def _stat(entry: os.DirEntry[str]) -> os.stat_result:
-    try:
-        return entry.stat()
-    except OSError:  # a link to nowhere: the lock of an editor, say
-        return entry.stat(follow_symlinks=False)
-
-
-def _unchanged(known: _Kept | None, sources: _Sources) -> dict[str, MigrationFile]:
-    """The files that need not be read again, because nothing of them changed since `known`."""
-    if known is None or known.reading.plan is None or known.sources.config != sources.config:
-        return {}
-    read_ns = known.reading.at.timestamp() * 1e9
-    same = {
-        name
-        for name, modified_ns, changed_ns, _ in known.sources.signature & sources.signature
-        if read_ns - max(modified_ns, changed_ns) > _SETTLED_NS
-    }
-    return {
-        file.filename: file
-        for file in known.reading.plan.folder.files
-        if file.filename in same and file.statement_count is None and not file.findings
-    }
+def _is_all(folder: Folder, unchanged: Collection[str]) -> bool:
+    """Whether nothing came and nothing went but the files that are `unchanged`."""
+    is_same = len(unchanged) == len(folder.files)
+    return is_same and list_names(folder.path) == (folder.names, folder.subfolders)
 
 
 # A few versions
@@ -200,17 +179,16 @@ def _read_text(file: MigrationFile) -> Text:
     except SqlMigratorError as error:
         return Text(file, error=error)
     checksum, text_checksum = fingerprint(data)
-    return Text(replace(file, checksum=checksum, text_checksum=text_checksum), data)
+    return Text(file._replace(checksum=checksum, text_checksum=text_checksum), data)
 
 
 def with_content(text: Text) -> MigrationFile:
     """The file with its directives and findings."""
     file = text.file
     content = read_content(text.data, file=str(file.path), number=file.number)
-    return replace(
-        file,
+    return file._replace(
         directives=content.directives,
-        findings=tuple(replace(finding, version=file.version) for finding in content.findings),
+        findings=tuple(finding._replace(version=file.version) for finding in content.findings),
         statement_count=len(content.statements),
     )
 

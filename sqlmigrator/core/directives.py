@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlmigrator.core.durations import parse_duration
 
@@ -15,8 +14,7 @@ _DIRECTIVE: Final = re.compile(rb"--[ \t]*sqlmigrator[ \t]*:[ \t]*([^\n\r]*)")
 _DEPENDENCY: Final = re.compile(r"([A-Za-z_]\w*)\.(\w+)")
 
 
-@dataclass(frozen=True, slots=True)
-class Directives:
+class Directives(NamedTuple):
     """What a file asks of the runner; timeouts in milliseconds, None where it says nothing."""
 
     no_transaction: bool = False
@@ -29,8 +27,7 @@ class Directives:
 NO_DIRECTIVES: Final = Directives()
 
 
-@dataclass(frozen=True, slots=True)
-class DirectiveError:
+class DirectiveError(NamedTuple):
     """A directive that cannot be followed; `offset` counts bytes from 0."""
 
     message: str
@@ -64,7 +61,7 @@ def parse_directives(header: bytes) -> tuple[Directives, list[DirectiveError]]:
             continue
         seen.add(key)
         try:
-            directives = replace(directives, **_setting(directives, key, value, "=" in text))
+            directives = directives._replace(**_setting(directives, key, value, "=" in text))
         except _Refused as refused:
             errors.append(DirectiveError(refused.message, refused.hint, offset))
     return directives, errors

@@ -7,12 +7,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from hashlib import sha256
+from operator import attrgetter
 from pathlib import Path
 from stat import S_ISREG
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlmigrator.core import findings as rules
 from sqlmigrator.core.directives import NO_DIRECTIVES, Directives
@@ -33,14 +33,17 @@ _KEEP_BYTES: Final = 1 << 20
 _READ_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-@dataclass(frozen=True, slots=True)
-class MigrationFile:
-    """One NNN_name.sql in `directory`.
+# Times of modification and of change in nanoseconds, size: what changes with a file.
+Stamp = tuple[int, int, int]
+
+
+class MigrationFile(NamedTuple):
+    """One NNN_name.sql in `directory`. Not a dataclass, which takes four times as long to make.
 
     `number` is what versions are compared by; `version` is its digits.
     `checksum` is the SHA-256 (hex) of the file's bytes, `text_checksum` that of the text without
-    BOM and with LF line ends; both are "" until the file is read. `directives`, `findings` and
-    `statement_count` are filled where the content was asked for.
+    BOM and with LF line ends; both are "", and `stamp` None, until the file is read. `directives`,
+    `findings` and `statement_count` are filled where the content was asked for.
     """
 
     directory: Path
@@ -51,10 +54,11 @@ class MigrationFile:
     reverse: Path | None = None
     checksum: str = ""
     text_checksum: str = ""
+    stamp: Stamp | None = None
     directives: Directives = NO_DIRECTIVES
     findings: tuple[Finding, ...] = ()
     statement_count: int | None = None
-    _content: Content | None = None
+    kept_content: Content | None = None
 
     @property
     def path(self) -> Path:
@@ -65,8 +69,8 @@ class MigrationFile:
 
         Raises SqlMigratorError when the file no longer holds what its checksum was taken of.
         """
-        if self._content is not None:
-            return self._content
+        if self.kept_content is not None:
+            return self.kept_content
         from sqlmigrator.core.content import read_content
 
         data = read_bytes(self.path)
@@ -78,12 +82,15 @@ class MigrationFile:
         return read_content(data, file=str(self.path), number=self.number)
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
-    """A migrations folder: its migrations by number and name, and what else holds SQL there."""
+class Folder(NamedTuple):
+    """A migrations folder: its migrations by number and name, and what else holds SQL there.
+
+    `names` are those of all .sql files.
+    """
 
     path: Path
     files: tuple[MigrationFile, ...]
+    names: tuple[str, ...] = ()
     misnamed: tuple[str, ...] = ()
     strays: tuple[str, ...] = ()
     subfolders: tuple[str, ...] = ()
@@ -92,35 +99,46 @@ class Folder:
 
 def scan(directory: Path) -> Folder:
     """Read the names in `directory`, nothing else. Raises ConfigurationError if it cannot."""
-    names, subfolders = _names(directory)
-    files, reverses = [], {}
+    names, subfolders = list_names(directory)
+    matches, reverses = [], {}
     misnamed, strays = [], []
     for name in names:
         if match := _MIGRATION_NAME.fullmatch(name):
-            files.append(MigrationFile(directory, name, match[1], int(match[1]), match[2]))
+            matches.append(match)
         elif _REVERSE_NAME.fullmatch(name):
             reverses[name] = directory / name
         elif name[0].isascii() and name[0].isdigit():
             misnamed.append(name)
         else:
             strays.append(name)
-    files.sort(key=lambda file: (file.number, file.name, file.version))
-    paired = []
-    for file in files:
-        reverse = reverses.pop(file.filename.removesuffix(".sql") + REVERSE_SUFFIX, None)
-        paired.append(file if reverse is None else replace(file, reverse=reverse))
+    files = [
+        MigrationFile(
+            directory,
+            match[0],
+            match[1],
+            int(match[1]),
+            match[2],
+            reverses.pop(match[0].removesuffix(".sql") + REVERSE_SUFFIX, None),
+        )
+        for match in matches
+    ]
+    files.sort(key=attrgetter("number", "name", "version"))
     return Folder(
         directory,
-        tuple(paired),
+        tuple(files),
+        names,
         tuple(misnamed),
         tuple(strays),
-        tuple(subfolders),
+        subfolders,
         tuple(reverses),
     )
 
 
-def _names(directory: Path) -> tuple[list[str], list[str]]:
-    """Sorted names of the .sql files, and of the sub-folders that hold some."""
+def list_names(directory: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Sorted names of the .sql files, and of the sub-folders that hold some.
+
+    Raises ConfigurationError.
+    """
     names, subfolders = [], []
     try:
         with os.scandir(directory) as entries:
@@ -138,7 +156,7 @@ def _names(directory: Path) -> tuple[list[str], list[str]]:
             f"The migrations folder {directory} {what}{reason}.",
             hint='Create it, set SQLMIGRATOR["DIRECTORY"], or pass --directory.',
         ) from None
-    return sorted(names), sorted(subfolders)
+    return tuple(sorted(names)), tuple(sorted(subfolders))
 
 
 def _holds_sql(path: Path) -> bool:
@@ -177,8 +195,7 @@ def discover(
 
     The content (statements, directives, findings) is read of the files for which
     `needs_content`, given the file with its checksums, answers True, and of duplicates.
-    `known` are files by name, as they were read before without content, that have not changed
-    since.
+    `known` are files by name that were read before and have not changed since.
     """
     folder = scan(directory)
     shared = duplicates(folder.files)
@@ -193,14 +210,14 @@ def discover(
         if before is None or before.reverse != file.reverse or is_wanted(before):
             before = _read(file, f"{prefix}{file.filename}", is_wanted)
         files.append(before)
-    return replace(folder, files=tuple(files))
+    return folder._replace(files=tuple(files))
 
 
 def _read(
     file: MigrationFile, path: str, needs_content: Callable[[MigrationFile], bool]
 ) -> MigrationFile:
     try:
-        data = read_bytes(path)
+        data, stamp = read_stamped(path)
     except SqlMigratorError as error:
         finding = Finding(
             rule=rules.UNREADABLE,
@@ -209,33 +226,36 @@ def _read(
             version=file.version,
             file=str(file.path),
         )
-        return replace(file, findings=(finding,))
+        return file._replace(findings=(finding,))
     checksum, text_checksum = fingerprint(data)
-    # Nobody has seen this file yet. To make another costs as much as reading a small one.
-    object.__setattr__(file, "checksum", checksum)
-    object.__setattr__(file, "text_checksum", text_checksum)
+    # What its name gave, and these three: in half the time of _replace().
+    file = MigrationFile(*file[:6], checksum, text_checksum, stamp)
     if not needs_content(file):
         return file
     from sqlmigrator.core.content import read_content
 
     content = read_content(data, file=str(file.path), number=file.number)
-    return replace(
-        file,
+    return file._replace(
         directives=content.directives,
-        findings=tuple(replace(finding, version=file.version) for finding in content.findings),
+        findings=tuple(finding._replace(version=file.version) for finding in content.findings),
         statement_count=len(content.statements),
-        _content=content if len(data) <= _KEEP_BYTES else None,
+        kept_content=content if len(data) <= _KEEP_BYTES else None,
     )
 
 
 def read_bytes(path: str | Path) -> bytes:
     """The bytes of `path`. Raises SqlMigratorError, with the reason, where it cannot be read."""
+    return read_stamped(path)[0]
+
+
+def read_stamped(path: str | Path) -> tuple[bytes, Stamp]:
+    """Like read_bytes(), with the file's stamp from before it was read."""
     try:
         descriptor = os.open(path, _READ_FLAGS)  # not open(): there may be 10,000
         try:
             status = os.fstat(descriptor)
             if S_ISREG(status.st_mode):
-                return _read_all(descriptor, status.st_size)
+                return _read_all(descriptor, status.st_size), stamp_of(status)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -252,6 +272,11 @@ def read_bytes(path: str | Path) -> bytes:
         f"{path} cannot be read: it is not a regular file.",
         hint="Replace it by a file, or move it out of the folder.",
     )
+
+
+def stamp_of(status: os.stat_result) -> Stamp:
+    """What changes with a file, of its status."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def _read_all(descriptor: int, size: int) -> bytes:

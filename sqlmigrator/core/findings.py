@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 DEFAULT_DATABASE: Final = "default"
 _COMMAND: Final = re.compile(r"(`manage\.py migrate(?:_\w+)?)(?=[ `])(?![^`]* --database)")
@@ -19,8 +18,7 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One thing that can be wrong. The docs' troubleshooting page is rendered from these."""
 
     id: str
@@ -34,8 +32,7 @@ class Rule:
         return Severity.ERROR if self.id.startswith("sqlmigrator.E") else Severity.WARNING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(NamedTuple):
     """A rule met in one place. `line` and `column` count from 1, in characters."""
 
     rule: Rule

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 _MOST_DIGITS: Final = 255  # of a file name; Python refuses to read more than 4300
 
@@ -28,8 +27,7 @@ class AttemptState(StrEnum):
     RESOLVED = "resolved"
 
 
-@dataclass(frozen=True, slots=True)
-class AppliedRecord:
+class AppliedRecord(NamedTuple):
     """A row of schema_migrations. `number` is None where the version is no number (037b)."""
 
     version: str
@@ -42,12 +40,13 @@ class AppliedRecord:
 
     def is_named(self, version: str, name: str) -> bool:
         """Whether the row's name means the file `version`_`name`.sql (DESIGN section 3)."""
+        if self.name == name:
+            return True
         recorded = (self.name or "").removesuffix(".sql")
         return recorded in (name, f"{version}_{name}", f"{self.version}_{name}")
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A row of the journal schema_migrations_log.
 
     `statement_done` of `statement_total` statements are committed. `alive` tells, for a running
@@ -87,8 +86,7 @@ class Attempt:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One edit of the history by hand, for the journal: a row before and after, None for no row.
 
     With neither, only an interrupted attempt of `version` is closed.
@@ -118,8 +116,7 @@ class Change:
         return ", ".join(told) or "as it was"
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(NamedTuple):
     """Which of the bookkeeping tables exist, and which known columns schema_migrations has."""
 
     schema: str
@@ -128,8 +125,7 @@ class Tables:
     journal: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """Everything a plan needs to know of a database.
 
     `attempts` holds the latest attempt of each version. `schema` is where the bookkeeping is or

@@ -6,7 +6,6 @@ Nothing else in the product edits history; each change gets a row in the journal
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 
 from sqlmigrator.core.files import MigrationFile
 from sqlmigrator.core.history import Action, AppliedRecord, Change, version_number
@@ -83,7 +82,7 @@ def move_records(plan: Plan) -> tuple[Change, ...]:
             )
         waiting.remove((record, file))
         recorded.pop(record.number, None)
-        after = replace(record, version=file.version, number=file.number, name=file.name)
+        after = record._replace(version=file.version, number=file.number, name=file.name)
         recorded[file.number] = after
         changes.append(Change(Action.RENUMBER, file.version, file.name, record, after))
     return tuple(changes)
@@ -137,7 +136,7 @@ def _applied_change(plan: Plan, entry: Entry) -> Change:
 
 def _record_of(file: MigrationFile, before: AppliedRecord | None) -> AppliedRecord:
     if before is not None:
-        return replace(before, name=file.name, checksum=file.checksum)
+        return before._replace(name=file.name, checksum=file.checksum)
     return AppliedRecord(file.version, file.name, file.number, checksum=file.checksum)
 
 
@@ -181,7 +180,7 @@ def _checksum_change(entry: Entry) -> Change:
             hint="Restore the file, or remove the row with `manage.py migrate_mark --unapplied "
             f"{record.version} --reason …`.",
         )
-    after = replace(record, checksum=file.checksum)
+    after = record._replace(checksum=file.checksum)
     return Change(Action.MARK, record.version, file.name, record, after)
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sqlmigrator.core.files import Folder, MigrationFile
 from sqlmigrator.core.findings import DEFAULT_DATABASE, Finding
@@ -41,8 +42,7 @@ class ChecksumState(StrEnum):
     NO_FILE = "no file"
 
 
-@dataclass(frozen=True, slots=True)
-class PlanOptions:
+class PlanOptions(NamedTuple):
     """What the user allows. `to` is the last number to run. `django_migrations` are the applied
     (app, name) pairs, None to count every dependency as met. `first_commits` maps file names to
     the ISO time git first saw them; `applied_elsewhere` to where else they are applied.
@@ -52,15 +52,14 @@ class PlanOptions:
     ignore_missing: bool = False
     to: int | None = None
     django_migrations: Collection[tuple[str, str]] | None = None
-    first_commits: Mapping[str, str] = field(default_factory=dict)
-    applied_elsewhere: Mapping[str, str] = field(default_factory=dict)
+    first_commits: Mapping[str, str] = MappingProxyType({})
+    applied_elsewhere: Mapping[str, str] = MappingProxyType({})
 
 
 NO_OPTIONS: Final = PlanOptions()
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One line of the plan: a file, a row, or both."""
 
     version: str

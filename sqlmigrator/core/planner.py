@@ -6,6 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import UTC
 from itertools import pairwise
+from math import inf
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sqlmigrator.core import findings as rules
@@ -57,10 +59,9 @@ class _Planner:
 
     def plan(self) -> Plan:
         self._check_folder()
-        entries = sorted(
-            [*self._file_entries(), *self._record_entries()],
-            key=lambda e: (e.number is None, e.number or 0, e.filename),
-        )
+        rows = sorted(self._record_entries(), key=attrgetter("filename"))
+        entries = [*self._file_entries(), *rows]
+        entries.sort(key=lambda entry: inf if entry.number is None else entry.number)
         self._check_rows()
         self._check_gaps()
         pending = tuple(entry for entry in entries if self._is_to_run(entry))

@@ -55,13 +55,13 @@ def plan_rollback(plan: Plan, version: str, sql: Path | None, *, force: bool) ->
             hint=by_hand,
         )
     findings = (
-        replace(finding, hint=by_hand) if finding.rule is rules.NEEDS_NO_TRANSACTION else finding
+        finding._replace(hint=by_hand) if finding.rule is rules.NEEDS_NO_TRANSACTION else finding
         for finding in content.findings
     )
     content = replace(content, findings=tuple(findings))
     name = plain_name(record)
     file = MigrationFile(path.parent, path.name, record.version, _number(record), name)
-    return RollbackJob(record, replace(file, checksum=fingerprint(data)[0]), content, force)
+    return RollbackJob(record, file._replace(checksum=fingerprint(data)[0]), content, force)
 
 
 def refuse_outdated(job: RollbackJob, history: History) -> None:

@@ -62,7 +62,8 @@ def test_a_migration_is_three_digits_or_more_and_lower_snake_case(
 ) -> None:
     write(tmp_path, name)
     folder = scan(tmp_path)
-    assert folder == Folder(tmp_path, (MigrationFile(tmp_path, name, version, number, rest, None),))
+    file = MigrationFile(tmp_path, name, version, number, rest)
+    assert folder == Folder(tmp_path, (file,), (name,))
     assert folder.files[0].filename == name
 
 
@@ -98,7 +99,7 @@ def test_a_migration_is_three_digits_or_more_and_lower_snake_case(
 )
 def test_digits_first_but_another_form_is_misnamed(tmp_path: Path, name: str) -> None:
     write(tmp_path, name)
-    assert scan(tmp_path) == Folder(tmp_path, (), misnamed=(name,))
+    assert scan(tmp_path) == Folder(tmp_path, (), (name,), misnamed=(name,))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_digits_first_but_another_form_is_misnamed(tmp_path: Path, name: str) ->
 )
 def test_any_other_sql_file_is_a_stray(tmp_path: Path, name: str) -> None:
     write(tmp_path, name)
-    assert scan(tmp_path) == Folder(tmp_path, (), strays=(name,))
+    assert scan(tmp_path) == Folder(tmp_path, (), (name,), strays=(name,))
 
 
 @pytest.mark.parametrize(
