@@ -20,7 +20,7 @@ from tests.benchmarks.server import running_cluster
 from tests.benchmarks.targets import Benchmarks
 
 RESULT = peers.WORK / "result.json"
-ALL = tuple(range(1, 8))
+ALL = tuple(range(1, 9))
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
-"""The seven targets of issue 6, each measured as rows of one table."""
+"""The targets, each measured as rows of one table."""
 
+import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,16 @@ TABLES = "SELECT count(*) FROM pg_tables WHERE tablename ~ '^bench_'"
 ROWS = "SELECT count(*) FROM schema_migrations"
 RUNNERS = 8
 SLOW_S = 0.005
+HISTORY = "/admin/sqlmigrator/schemamigration/"
+PAGES = {
+    "History": HISTORY,
+    "History, changed only": f"{HISTORY}?state=changed",
+    "History, applied only": f"{HISTORY}?state=applied",
+    "a search": f"{HISTORY}?q=500",
+    "one migration": f"{HISTORY}00500/change/",
+    "Overview": f"{HISTORY}overview/",
+    "Conflicts": f"{HISTORY}conflicts/",
+}
 MANY_TRIES = 101  # files that round trips are counted over, less one
 
 
@@ -61,6 +72,7 @@ class Benchmarks:
             self.many_files,
             self.large_files,
             self.racing,
+            self.pages,
         )
         for number, measure in enumerate(measures, 1):
             if number in wanted:
@@ -395,6 +407,31 @@ class Benchmarks:
         )
         what = f"the same {RUNNERS} processes with nothing to do, to one that applies them"
         yield Row(7, what, idle_ratio, "x", "what starting them costs on this machine")
+
+    def pages(self) -> Iterator[Row]:
+        """8: the pages of the admin with 10,000 migrations."""
+        count = 10_000 // self.scale
+        folder = self._recorded("pages", count).path
+        (folder / "00008_change_8.sql").unlink()
+        (folder / f"{count + 2:05d}_pending.sql").write_text("SELECT 1;\n")
+        self._job(manage("migrate", folder)[:-2], "pages", before=lambda: None).run()
+        command = [sys.executable, "-m", "tests.benchmarks.pages", str(folder)]
+        for name, address in PAGES.items():
+            job = self._job([*command, address], "pages", before=lambda: None)
+            runs = []
+            for _ in range(self.runs):
+                process = Started(job)
+                process.finish()
+                runs.append([float(word) for word in process.output().split()])
+            first, again, row, file = map(statistics.median, zip(*runs, strict=True))
+            yield Row(
+                8,
+                f"{name}, {count} migrations: first request of a process",
+                first,
+                "ms",
+                f"again {again:.0f} ms; after a row changed {row:.0f} ms, a file {file:.0f} ms",
+                300,
+            )
 
     @staticmethod
     def _race(job: Job) -> float:
