@@ -20,7 +20,6 @@ from django.http import HttpRequest
 from sqlmigrator.admin.labels import RowState
 from sqlmigrator.admin.states import row_states
 from sqlmigrator.conf import Config
-from sqlmigrator.core.content import read_content
 from sqlmigrator.core.files import (
     Folder,
     MigrationFile,
@@ -184,6 +183,8 @@ def _read_text(file: MigrationFile) -> Text:
 
 def with_content(text: Text) -> MigrationFile:
     """The file with its directives and findings."""
+    from sqlmigrator.core.content import read_content  # most pages show no SQL
+
     file = text.file
     content = read_content(text.data, file=str(file.path), number=file.number)
     return file._replace(

@@ -12,9 +12,8 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 _LONGEST_EXCERPT: Final = 100_000
 BOM: Final = b"\xef\xbb\xbf"
@@ -30,8 +29,7 @@ class LexError(ValueError):
         self.meta_command = meta_command
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     r"""One statement: `data[start:end]`, from its first token to its semicolon inclusive.
 
     The last one may lack the semicolon; it then ends with its last token. `word` is its first
@@ -45,8 +43,7 @@ class Statement:
     copy_data: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """A place in a file: line and column count from 1, the column in characters."""
 
     line: int
@@ -142,8 +139,7 @@ class Kind(Enum):
     SYMBOL = "symbol"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """One token: `text` is upper case for a word, the content for quoted text and strings."""
 
     kind: Kind

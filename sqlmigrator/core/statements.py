@@ -7,10 +7,9 @@ pages of each command, and PreventInTransactionBlock() in the server's source.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlmigrator.core.script import Kind, Statement, Token, tokens
 
@@ -64,8 +63,7 @@ WAITS_FOR_OTHERS: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class OutsideStatement:
+class OutsideStatement(NamedTuple):
     """A statement that cannot run in a transaction.
 
     `name` is what it makes, drops or rebuilds and `table` what it is on, both quoted and ready for
