@@ -199,7 +199,6 @@ def discover(
     """
     folder = scan(directory)
     shared = duplicates(folder.files)
-    prefix = os.path.join(directory, "")  # noqa: PTH118 - to join 10,000 paths takes a while
 
     def is_wanted(file: MigrationFile) -> bool:
         return needs_content(file) or file.number in shared
@@ -208,7 +207,7 @@ def discover(
     for file in folder.files:
         before = known.get(file.filename)
         if before is None or before.reverse != file.reverse or is_wanted(before):
-            before = _read(file, f"{prefix}{file.filename}", is_wanted)
+            before = _read(file, f"{directory}/{file.filename}", is_wanted)
         files.append(before)
     return folder._replace(files=tuple(files))
 
