@@ -76,7 +76,7 @@ class MigrationRunner:
         """`plan` with what check() adds to status(): the server's syntax check of every pending
         file, and what kind of change a changed file saw.
         """
-        found = [*plan.findings, *self._syntax_errors(self.backend, plan.pending)]
+        found = [*plan.findings, *self.syntax_errors(plan.pending)]
         found = list(self._with_comparisons(plan, found))
         return replace(plan, findings=tuple(sorted(found, key=lambda f: not f.is_error)))
 
@@ -320,17 +320,15 @@ class MigrationRunner:
             return None
         return self.backend.django_migrations()
 
-    @staticmethod
-    def _syntax_errors(backend: Backend, pending: Iterable[Entry]) -> list[Finding]:
-        found = []
-        for entry in pending:
-            assert entry.file is not None
-            if any(finding.is_error for finding in entry.file.findings):
-                continue  # told already, and perhaps not readable as SQL at all
-            finding = backend.check_syntax(entry.file, entry.file.content())
-            if finding is not None:
-                found.append(finding)
-        return found
+    def syntax_errors(self, pending: Iterable[Entry]) -> list[Finding]:
+        """What the server's parser says of the files of `pending`; nothing of them is run."""
+        files = [entry.file for entry in pending if entry.file is not None]
+        return self.backend.check_syntax(
+            (file, file.content())
+            for file in files
+            # Told already, and perhaps not readable as SQL at all.
+            if not any(finding.is_error for finding in file.findings)
+        )
 
     @staticmethod
     def _with_comparisons(plan: Plan, found: list[Finding]) -> Iterable[Finding]:

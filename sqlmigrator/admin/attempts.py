@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -17,6 +17,7 @@ from sqlmigrator.admin.filters import ActionFilter, AttemptStateFilter
 from sqlmigrator.admin.labels import (
     ACTIONS,
     ATTEMPT_STATES,
+    INTERRUPTED,
     Label,
     breakable,
     moment,
@@ -26,6 +27,11 @@ from sqlmigrator.admin.labels import (
 from sqlmigrator.core.durations import format_duration
 from sqlmigrator.core.history import Action, AttemptState, Tables
 from sqlmigrator.models import MigrationAttempt
+
+if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+
+_Row = Any  # a MigrationAttempt with what its list adds
 
 
 class MigrationAttemptAdmin(ReadOnlyAdmin):
@@ -39,6 +45,11 @@ class MigrationAttemptAdmin(ReadOnlyAdmin):
     search_help_text = _("Version, name, error, SQLSTATE, reason, or who did it.")
     date_hierarchy = "started_at"
     ordering = ("-id",)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        from sqlmigrator.admin.changelist import AttemptList
+
+        return AttemptList
 
     def table_trouble(self, tables: Tables) -> Trouble | None:
         if tables.journal:
@@ -79,16 +90,20 @@ class MigrationAttemptAdmin(ReadOnlyAdmin):
         return f"{self.migration_url(row.version, database)}#attempt-{row.pk}"
 
     @admin.display(description=_("migration"), ordering="version")
-    def migration(self, row: MigrationAttempt) -> SafeString:
-        url = self._page_of(row, row._state.db or "")
-        return format_html('<a href="{}">{} {}</a>', url, row.version, breakable(row.name))
+    def migration(self, row: _Row) -> SafeString:
+        name = format_html("{} {}", row.version, breakable(row.name))
+        if not row.may_be_opened:
+            return name
+        return format_html('<a href="{}">{}</a>', self._page_of(row, row._state.db or ""), name)
 
     @admin.display(description=_("action"), ordering="action")
     def did(self, row: MigrationAttempt) -> str:
         return str(_label(ACTIONS, Action, row.action))
 
     @admin.display(description=_("state"), ordering="state")
-    def outcome(self, row: MigrationAttempt) -> SafeString:
+    def outcome(self, row: _Row) -> SafeString:
+        if row.state == AttemptState.RUNNING and not row.alive:
+            return INTERRUPTED.badge()
         return _label(ATTEMPT_STATES, AttemptState, row.state).badge()
 
     @admin.display(description=_("started at"), ordering="started_at")

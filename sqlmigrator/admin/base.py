@@ -23,6 +23,7 @@ from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
 from sqlmigrator.conf import configured_aliases
+from sqlmigrator.core.findings import aimed_at
 from sqlmigrator.core.history import Tables
 from sqlmigrator.exceptions import SqlMigratorError
 from sqlmigrator.models import SchemaMigration
@@ -71,6 +72,10 @@ class Trouble(NamedTuple):
     @classmethod
     def of(cls, error: SqlMigratorError) -> Trouble:
         return cls(error.message, error.why, error.hint)
+
+    def aimed_at(self, database: str) -> Trouble:
+        """The same, with --database in the commands that it names."""
+        return self._replace(hint=aimed_at(database, self.hint))
 
 
 def chosen_database(request: HttpRequest) -> str:
@@ -195,6 +200,8 @@ class ReadOnlyAdmin(_ModelAdmin):
 
     def page(self, request: HttpRequest, name: str, context: dict[str, Any]) -> TemplateResponse:
         """One of our own templates."""
+        if trouble := context.get("trouble"):
+            context = context | {"trouble": trouble.aimed_at(context["database"])}
         request.current_app = self.admin_site.name
         return TemplateResponse(request, f"admin/sqlmigrator/{name}.html", context)
 

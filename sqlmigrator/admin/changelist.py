@@ -21,6 +21,7 @@ from sqlmigrator.admin.reading import (
     version_of,
 )
 from sqlmigrator.admin.states import row_states
+from sqlmigrator.core.history import AttemptState
 from sqlmigrator.core.plan import Plan
 from sqlmigrator.exceptions import SqlMigratorError
 from sqlmigrator.runner import MigrationRunner
@@ -40,6 +41,22 @@ class DatabaseList(ChangeList):
         super().get_results(request)
         # Leaves out "Show all" beside the search, which would go back to the first database.
         self.full_result_count = self.result_count
+
+
+class AttemptList(DatabaseList):
+    """Adds to each attempt whether its session is still there, and whether its page may be seen."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows: list[_Row] = list(self.result_list)
+        running = {row.version for row in rows if row.state == AttemptState.RUNNING}
+        runner = MigrationRunner(chosen_database(request))
+        attempts = [a for version in running for a in runner.attempts(version)]
+        alive = {attempt.id for attempt in attempts if attempt.alive}
+        for row in rows:
+            row.alive = row.pk in alive
+            row.may_be_opened = request.user.has_perm("sqlmigrator.view_schemamigration")
+        self.result_list = rows
 
 
 class HistoryList(DatabaseList):

@@ -15,14 +15,14 @@ from django.utils.translation import gettext_lazy as _
 from sqlmigrator import git
 from sqlmigrator.admin.base import Trouble, chosen_database, with_database
 from sqlmigrator.admin.labels import Label, Role, moment
-from sqlmigrator.admin.reading import Reading, read
+from sqlmigrator.admin.reading import Reading, completed, read
 from sqlmigrator.admin.sqltext import Listing, listing
 from sqlmigrator.conf import configured_aliases
 from sqlmigrator.core import findings as rules
 from sqlmigrator.core.files import MigrationFile, duplicates
 from sqlmigrator.core.findings import Finding, Rule
 from sqlmigrator.core.history import version_number
-from sqlmigrator.core.plan import Plan, State
+from sqlmigrator.core.plan import Plan
 from sqlmigrator.core.renumber import Rename, next_version, propose, where_applied
 from sqlmigrator.core.report import excerpt_lines, short_id
 from sqlmigrator.exceptions import SqlMigratorError
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from sqlmigrator.admin.base import ReadOnlyAdmin
 
 _COMPLETE: Final = "complete"  # the query parameter that asks for the slower checks
-_FEW: Final = 5  # files for which the slower checks are made unasked
 _SHOWN: Final = 20  # findings of one kind
 _SHOWN_DUPLICATES: Final = 10
 _HEAD: Final = 12  # lines
@@ -93,7 +92,7 @@ def conflicts_page(admin: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
     reading = read(database)
     if reading.plan is not None:
         try:
-            context |= _plan_context(admin, request, reading, reading.plan)
+            context |= _plan_context(admin, request, reading)
         except SqlMigratorError as error:
             reading = Reading(database, reading.at, error=error)
     if reading.error is not None:
@@ -101,14 +100,9 @@ def conflicts_page(admin: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
     return admin.page(request, "conflicts", context)
 
 
-def _plan_context(
-    admin: ReadOnlyAdmin, request: HttpRequest, reading: Reading, plan: Plan
-) -> dict[str, Any]:
+def _plan_context(admin: ReadOnlyAdmin, request: HttpRequest, reading: Reading) -> dict[str, Any]:
     runner = MigrationRunner(reading.database)
-    to_complete = len(plan.pending) + plan.count(State.CHANGED)
-    is_complete = to_complete <= _FEW or _COMPLETE in request.GET
-    if is_complete and to_complete:
-        plan = runner.complete(plan)
+    plan, is_complete = completed(reading, asked=_COMPLETE in request.GET)
     way_out = _way_out(runner, plan) if duplicates(plan.folder.files) else None
     groups = tuple(_groups(admin, plan, reading.database, way_out))
     here = with_database(request.path, reading.database)

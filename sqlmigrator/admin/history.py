@@ -39,7 +39,7 @@ class SchemaMigrationAdmin(ReadOnlyAdmin):
     list_display = ("number", "title", "state", "when", "who", "duration", "short")
     list_display_links = ("number", "title")
     list_filter = (StateFilter, AgeFilter, AppliedByFilter)
-    search_fields = ("version", "name", "applied_by", "checksum")
+    search_fields = ("version", "name", "applied_by", "checksum__istartswith")
     search_help_text = _("Version, name, who applied it, or the beginning of a checksum.")
     date_hierarchy = "applied_at"
     ordering = (VERSION_NUMBER.desc(nulls_last=True), "-version")

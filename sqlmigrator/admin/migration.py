@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from django.contrib.admin.utils import unquote
@@ -36,11 +36,11 @@ from sqlmigrator.admin.reading import (
     with_content,
 )
 from sqlmigrator.admin.sqltext import Change, Listing, difference, listing
-from sqlmigrator.admin.states import entry_label
+from sqlmigrator.admin.states import NOT_YET, entry_label
 from sqlmigrator.core.directives import Directives
 from sqlmigrator.core.durations import format_duration
 from sqlmigrator.core.files import Folder
-from sqlmigrator.core.findings import Finding
+from sqlmigrator.core.findings import Finding, aimed_at
 from sqlmigrator.core.history import AppliedRecord, Attempt, AttemptState, version_number
 from sqlmigrator.core.plan import Entry, Plan, State
 from sqlmigrator.exceptions import SqlMigratorError
@@ -178,6 +178,8 @@ def _parts(runner: MigrationRunner, version: str, sources: _Sources) -> tuple[Pa
         for entry in plan.entries
         if (entry.number == number if number is not None else entry.version == version)
     ]
+    asked = [e for e in entries if e in plan.pending and e.file and e.file.statement_count]
+    plan = replace(plan, findings=(*plan.findings, *runner.syntax_errors(asked)))
     told = [e.record.version for e in entries if e.record]
     parts = [_part(plan, entry, data.get(entry.filename), sources) for entry in entries]
     # A row whose number belongs to a file of another name has no entry of its own.
@@ -196,16 +198,19 @@ def _part(plan: Plan, entry: Entry, text: Text | None, sources: _Sources) -> Par
     label = entry_label(entry)
     if entry.state is State.MISSING and sources.trouble is not None:
         label = ROW_STATES[RowState.UNKNOWN]
+    findings = tuple(_findings(plan, entry, sources))
+    if entry.state is State.PENDING and findings:
+        label = NOT_YET
     shown = None
     if text is not None and text.error is None:
         shown = listing(text.data, _notes(text, sources) if sources.may_see_attempts else {})
     return Part(
         entry,
-        label,
+        replace(label, meaning=aimed_at(plan.database, str(label.meaning))),
         _failed(entry, sources),
         _duration(entry.record.execution_time_ms if entry.record else None),
         tuple(_directives(entry.file.directives)) if entry.file else (),
-        tuple(_findings(plan, entry, sources)),
+        findings,
         shown,
         text.error.message if text is not None and text.error is not None else "",
         changes,

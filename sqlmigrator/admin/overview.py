@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from sqlmigrator.admin.base import Link, Trouble, chosen_database, may_see_attempts, with_database
 from sqlmigrator.admin.labels import Label, Role, attempt_label
-from sqlmigrator.admin.reading import Reading, read
+from sqlmigrator.admin.reading import Reading, completed, read
 from sqlmigrator.admin.states import FILE_STATES
 from sqlmigrator.conf import configured_aliases
 from sqlmigrator.core.durations import format_duration
@@ -97,6 +97,7 @@ class Summary:
     not_shown: int = 0
     last: LastAttempt | None = None
     chart: Chart | None = field(default=None)
+    complete_url: str = ""
 
 
 def overview_page(admin: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
@@ -113,13 +114,14 @@ def _summary(admin: ReadOnlyAdmin, request: HttpRequest, alias: str) -> Summary:
     if reading.plan is None or reading.error is not None:
         assert reading.error is not None
         return Summary(alias, reading.at, server, Trouble.of(reading.error))
-    plan = reading.plan
     last = None
-    if may_see_attempts(request):
-        try:
+    try:
+        plan, is_complete = completed(reading)
+        if may_see_attempts(request):
             last = _last_attempt(admin, alias)
-        except SqlMigratorError as error:
-            return Summary(alias, reading.at, server, Trouble.of(error))
+    except SqlMigratorError as error:
+        return Summary(alias, reading.at, server, Trouble.of(error))
+    here = with_database(admin.url("conflicts"), alias)
     return Summary(
         alias,
         reading.at,
@@ -131,6 +133,7 @@ def _summary(admin: ReadOnlyAdmin, request: HttpRequest, alias: str) -> Summary:
         not_shown=max(0, len(plan.pending) - _SHOWN_PENDING),
         last=last,
         chart=chart(plan.history.records),
+        complete_url="" if is_complete else f"{here}{'&' if '?' in here else '?'}complete=1",
     )
 
 
@@ -139,8 +142,8 @@ def verdict(plan: Plan) -> Label:
     if plan.errors:
         return Label(
             ngettext(
-                "%d conflict must be settled first: nothing would be applied.",
-                "%d conflicts must be settled first: nothing would be applied.",
+                "%d conflict must be settled first.",
+                "%d conflicts must be settled first.",
                 len(plan.errors),
             )
             % len(plan.errors),

@@ -30,11 +30,12 @@ from sqlmigrator.core.files import (
     stamp_of,
 )
 from sqlmigrator.core.history import AppliedRecord, Attempt, History, version_number
-from sqlmigrator.core.plan import Plan
+from sqlmigrator.core.plan import Plan, State
 from sqlmigrator.exceptions import SqlMigratorError
 from sqlmigrator.models import SchemaMigration
 from sqlmigrator.runner import MigrationRunner
 
+_FEW: Final = 5  # files for which the slower checks are made unasked
 _LARGE: Final = 1000  # entries of a plan that is worth keeping
 _ATTRIBUTE: Final = "sqlmigrator_reading"  # of a request
 # Git and Django's own migrations also bear on a plan, and are not looked at for each page.
@@ -72,7 +73,8 @@ def read(database: str) -> Reading:
             plan = known.plan
             unchanged = _unchanged(plan.folder, known.at)
             is_same = history == plan.history and _is_all(plan.folder, unchanged)
-            if is_same and now - known.at < _LONGEST_KEPT:
+            # A negative age: the clock was set back.
+            if is_same and timedelta(0) <= now - known.at < _LONGEST_KEPT:
                 return known
         folder = runner.discover(history, unchanged)
         reading = Reading(database, now, plan=runner.plan(folder, history))
@@ -135,6 +137,17 @@ def _is_all(folder: Folder, unchanged: Collection[str]) -> bool:
     return is_same and list_names(folder.path) == (folder.names, folder.subfolders)
 
 
+def completed(reading: Reading, *, asked: bool = False) -> tuple[Plan, bool]:
+    """The plan with the checks that migrate_check adds, where they are few or `asked` for."""
+    plan = reading.plan
+    assert plan is not None
+    to_complete = len(plan.pending) + plan.count(State.CHANGED)
+    is_complete = asked or to_complete <= _FEW
+    if is_complete and to_complete:
+        plan = MigrationRunner(reading.database).complete(plan)
+    return plan, is_complete
+
+
 # A few versions
 
 
@@ -191,6 +204,7 @@ def with_content(text: Text) -> MigrationFile:
         directives=content.directives,
         findings=tuple(finding._replace(version=file.version) for finding in content.findings),
         statement_count=len(content.statements),
+        kept_content=content,
     )
 
 

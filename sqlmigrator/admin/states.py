@@ -12,12 +12,17 @@ from sqlmigrator.core.plan import Entry, Plan, State
 
 FILE_STATES: Final[Mapping[State, Label]] = {
     State.PENDING: Label(
-        _("pending"), Role.PLAIN, _("It has not run here. `manage.py migrate_apply` would run it.")
+        _("pending"),
+        Role.PLAIN,
+        _(
+            "It is not applied here yet. `manage.py migrate_apply` runs it, unless a conflict"
+            " stands against that."
+        ),
     ),
     State.OUT_OF_ORDER: Label(
         _("out of order"),
         Role.WARNING,
-        _("It has not run here, but a later migration has."),
+        _("It is not applied here, but a later migration is."),
     ),
     State.CONFLICTING: Label(
         _("conflicting"),
@@ -25,6 +30,8 @@ FILE_STATES: Final[Mapping[State, Label]] = {
         _("It has not run here, and its number or its content is already taken."),
     ),
 }
+# Where the page says what stands against it: it may be running, or have run in part.
+NOT_YET: Final = Label(_("pending"), Role.PLAIN, _("It is not applied here yet."))
 
 
 _OF_STATE: Final = {state: RowState(state.value) for state in State if state not in FILE_STATES}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from importlib import util
 from typing import TYPE_CHECKING, Protocol
@@ -103,8 +103,8 @@ class Backend(Protocol):
     def django_migrations(self) -> set[tuple[str, str]]:
         """The (app label, name) pairs of Django's own applied migrations."""
 
-    def check_syntax(self, file: MigrationFile, content: Content) -> Finding | None:
-        """Let the server parse the file without running anything of it."""
+    def check_syntax(self, files: Iterable[tuple[MigrationFile, Content]]) -> list[Finding]:
+        """Let the server parse the files without running anything of them."""
 
     def scratch_database(
         self, config: Config, *, copy_schema: bool, apart: str | None = None

@@ -33,8 +33,9 @@ _KEEP_BYTES: Final = 1 << 20
 _READ_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-# Times of modification and of change in nanoseconds, size: what changes with a file.
-Stamp = tuple[int, int, int]
+# Times of modification and of change in nanoseconds, size: what changes with a file; and which
+# file it is, for those of two releases may have the same times.
+Stamp = tuple[int, int, int, int, int]
 
 
 class MigrationFile(NamedTuple):
@@ -274,8 +275,8 @@ def read_stamped(path: str | Path) -> tuple[bytes, Stamp]:
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """What changes with a file, of its status."""
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size
+    """What changes with a file, and which one it is, of its status."""
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_dev, status.st_ino
 
 
 def _read_all(descriptor: int, size: int) -> bytes:

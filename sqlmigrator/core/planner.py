@@ -59,8 +59,8 @@ class _Planner:
 
     def plan(self) -> Plan:
         self._check_folder()
-        rows = sorted(self._record_entries(), key=attrgetter("filename"))
-        entries = [*self._file_entries(), *rows]
+        entries = list(self._file_entries())  # first: what is found is told in this order
+        entries += sorted(self._record_entries(), key=attrgetter("filename"))
         entries.sort(key=lambda entry: inf if entry.number is None else entry.number)
         self._check_rows()
         self._check_gaps()

@@ -35,7 +35,7 @@ def test_everything_that_migrate_check_finds_is_there(
         assert finding.message.replace("`", "") in text
     headings = re.findall(r'<h2 id="group-([^"]*)">', html)
     assert headings == ["E001", "E002", "E005", "E007", "E015", "W001", "W003"]
-    assert "5 conflicts: nothing would be applied until they are settled. 2 warnings." in text
+    assert "5 conflicts must be settled first. 2 warnings." in text
     assert "The server parsed the pending files; it ran nothing of them." in text
     assert "its statements changed" in text
     assert "012_typo.sql:1:8" in text

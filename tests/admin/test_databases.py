@@ -62,6 +62,23 @@ def test_the_selector_leads_to_the_other_database(boss: Client, two: Folder) -> 
     assert "005" not in boss.get(f"{HISTORY}?database=reports&state=applied").content.decode()
 
 
+def test_the_commands_name_the_database(
+    boss: Client,
+    database: Database,
+    folder: Folder,
+    make_database: Callable[[], Database],
+    add_alias: Callable[..., None],
+    settings: Settings,
+) -> None:
+    folder.write("001_more.sql", "CREATE TABLE more (id int);\n")
+    add_alias("reports", make_database())
+    settings.SQLMIGRATOR = {"DIRECTORY": folder.path, "DATABASES": {"reports": {}}}
+    for page in (HISTORY, f"{HISTORY}001/change/", f"{SITE}migrationattempt/"):
+        text = text_of(boss.get(f"{page}?database=reports").content.decode())
+        assert "manage.py migrate_apply --database reports" in text
+        assert "--database" not in text_of(boss.get(page).content.decode())
+
+
 @pytest.mark.parametrize("page", ["schemamigration/?state=applied", "migrationattempt/?state=done"])
 def test_clearing_the_filters_keeps_the_database(boss: Client, two: Folder, page: str) -> None:
     html = boss.get(f"{SITE}{page}&database=reports").content.decode()

@@ -104,6 +104,7 @@ def test_search_and_filters(
 def test_the_search_finds_a_checksum(boss: Client, database: Database, trouble: Folder) -> None:
     ((checksum,),) = database.query("SELECT checksum FROM schema_migrations WHERE version = '006'")
     assert versions(boss, f"?q={checksum[:12]}") == ["006"]
+    assert versions(boss, f"?q={checksum[20:32]}") == []  # as the help says, only its beginning
 
 
 def test_the_ages_are_those_of_the_view(boss: Client, database: Database, folder: Folder) -> None:

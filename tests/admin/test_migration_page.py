@@ -82,7 +82,10 @@ def test_a_failed_migration_marks_the_line(
 ) -> None:
     html = page(boss, "008")
     text = text_of(html)
-    assert "pending It has not run here." in text
+    assert (
+        "pending It is not applied here yet. manage.py migrate_apply runs it, unless a conflict"
+        in text
+    )
     assert re.search(r"The last attempt failed on .*, line 8 42703 column \"prioritty\"", text)
     assert 'sqlmigrator-marked" id="008_add_priority.sql-8">' in html
     assert 'Line 8 failed: 42703: column "prioritty" does not exist' in text
@@ -118,6 +121,13 @@ def test_a_duplicate_shows_both_files(boss: Client, database: Database, trouble:
     assert "Duplicate migration version 005" in text
 
 
+def test_what_the_servers_parser_says(boss: Client, database: Database, folder: Folder) -> None:
+    scenes.apply_example(folder)
+    folder.write("008_typo.sql", "SELECT 1;\nSELEC 2;\n")
+    told = 'pending It is not applied here yet. syntax error at or near "SELEC" (line 2)'
+    assert told in text_of(page(boss, "008"))
+
+
 def test_a_missing_one_an_out_of_order_one_and_a_renumbered_one(
     boss: Client, database: Database, folder: Folder
 ) -> None:
@@ -132,7 +142,7 @@ def test_a_missing_one_an_out_of_order_one_and_a_renumbered_one(
     assert "missing It ran here, but its file is no longer in the folder." in missing
     assert "migrate_mark --unapplied 002" in missing
     early = text_of(page(boss, "000"))
-    assert "out of order It has not run here, but a later migration has." in early
+    assert "out of order It is not applied here, but a later migration is." in early
     assert "000_first.sql is pending, but 007 is already applied" in early
     moved = text_of(page(boss, "011"))
     assert "conflicting It has not run here, and its number or its content is already" in moved

@@ -27,7 +27,7 @@ def test_a_database_in_order(boss: Client, database: Database, folder: Folder) -
 
 def test_a_database_in_trouble(boss: Client, database: Database, trouble: Folder) -> None:
     text = text_of(boss.get(OVERVIEW).content.decode())
-    assert "4 conflicts must be settled first: nothing would be applied." in text
+    assert "4 conflicts must be settled first." in text
     assert "7 Applied 2 Pending 4 Conflicts 1 Warnings" in text
     assert "Last attempt: failed 008 add_priority , " in text
     assert '42703: column "prioritty" does not exist' in text
@@ -120,5 +120,24 @@ def test_an_interrupted_attempt_is_not_called_running(
     assert "interrupted apply" in text
     assert "008_two.sql was interrupted at statement 2 of 2" in text
     assert "migrate_apply --resume" in text
+    assert "pending It is not applied here yet. 008_two.sql was interrupted" in text
     assert "interrupted" in text_of(boss.get(OVERVIEW).content.decode())
+    attempts = boss.get(ATTEMPTS).content.decode()
+    assert "008 two apply interrupted" in text_of(attempts)
     assert [f.rule.id for f in MigrationRunner().status().errors] == ["sqlmigrator.E014"]
+
+
+def test_it_counts_what_the_check_finds(boss: Client, database: Database, folder: Folder) -> None:
+    scenes.apply_example(folder)
+    folder.write("008_typo.sql", "SELECT 1;\nSELEC 2;\n")
+    assert [f.rule.id for f in MigrationRunner().check().errors] == ["sqlmigrator.E015"]
+    text = text_of(boss.get(OVERVIEW).content.decode())
+    assert "7 Applied 1 Pending 1 Conflicts" in text
+    assert "nothing stands against" not in text
+
+
+def test_it_says_what_it_did_not_check(boss: Client, database: Database, folder: Folder) -> None:
+    scenes.write_example(folder)
+    html = boss.get(OVERVIEW).content.decode()
+    assert "the server was not asked to parse the 7 pending files" in html
+    assert f'href="{SITE}schemamigration/conflicts/?complete=1"' in html

@@ -121,6 +121,9 @@ def test_the_journal_without_the_history(log_in: Callable[[str], Client], troubl
     page = client.get(f"{SITE}migrationattempt/")
     assert page.status_code == 200
     assert "Conflicts" not in page.content.decode()
+    assert "requests_priority_idx" not in page.content.decode()
+    assert "008 add_" in page.content.decode().replace("<wbr>", "")
+    assert "008/change/" not in page.content.decode()
     assert client.get(f"{SITE}schemamigration/008/change/").status_code == 403
 
 

@@ -9,9 +9,12 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
@@ -219,6 +222,48 @@ def test_another_release_is_another_folder(
     folder.path.unlink()
     folder.path.symlink_to(newer)
     assert states(boss)["007"] == "conflicting"
+
+
+def test_files_of_another_release_with_the_same_times_are_other_files(
+    boss: Client, database: Database, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LARGE", 1)
+    monkeypatch.setattr(reading, "_SETTLED_NS", -1)
+    scenes.apply_example(folder)
+    older, newer = folder.path.with_name("older"), folder.path.with_name("newer")
+    folder.path.rename(older)
+    shutil.copytree(older, newer)
+    text = (newer / "007_index_open_requests.sql").read_text()
+    (newer / "007_index_open_requests.sql").write_text(text.swapcase())
+    for _ in range(1000):  # until both get the time of one tick of the clock
+        found = set()
+        for release in (older, newer):
+            os.utime(release / "007_index_open_requests.sql", (0, 0))
+            found.add((release / "007_index_open_requests.sql").stat().st_ctime_ns)
+        if len(found) == 1:
+            break
+    else:
+        pytest.skip("the clock of this file system is too fine")
+    folder.path.symlink_to(older)
+    assert versions(boss, "?state=changed") == []
+    folder.path.unlink()
+    folder.path.symlink_to(newer)
+    assert versions(boss, "?state=changed") == ["007"]
+
+
+def test_a_plan_is_not_kept_for_longer_when_the_clock_is_set_back(
+    boss: Client, folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_LARGE", 1)
+    monkeypatch.setattr(reading, "_SETTLED_NS", -1)
+    scenes.apply_example(folder)
+    folder.write("008_needs.sql", "-- sqlmigrator: depends=shop.0042_x\nSELECT 1;\n")
+    conflicts = f"{SITE}schemamigration/conflicts/"
+    assert "shop.0042_x" in boss.get(conflicts).content.decode()
+    config, kept = reading._kept["default"]
+    reading._kept["default"] = (config, replace(kept, at=kept.at + timedelta(hours=1)))
+    MigrationRecorder(connection).record_applied("shop", "0042_x")
+    assert "shop.0042_x, which is not" not in boss.get(conflicts).content.decode()
 
 
 def test_no_file_is_opened_twice_in_a_small_folder(

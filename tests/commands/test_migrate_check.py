@@ -113,6 +113,21 @@ def test_copy_data_is_no_syntax_error(applied: Folder, call: Call) -> None:
     assert f'✗ syntax error at or near "SELEC" [E015]\n    {path}:5:1\n' in result.out
 
 
+def test_files_are_parsed_together_and_told_apart(applied: Folder, call: Call) -> None:
+    applied.write("003_good.sql", "SELECT 1 -- no semicolon at its end")
+    bad = applied.write("004_bad.sql", "SELECT '漢字';\n\nSELEC 2;\n")
+    applied.write("005_data.sql", "COPY people FROM stdin;\n1\n\\.\n")
+    applied.write("006_large.sql", f"SELECT '{'x' * 2_000_000}';\n")
+    worse = applied.write("007_worse.sql", "SELECT 1;\n  SELEC 3 /* the end */")
+    result = call("migrate_check")
+    assert result.out.count("[E015]") == 2
+    assert f'✗ syntax error at or near "SELEC" [E015]\n    {bad}:3:1\n' in result.out
+    assert f'✗ syntax error at or near "SELEC" [E015]\n    {worse}:2:3\n' in result.out
+    bad.write_text("SELECT 1")
+    worse.write_text("SELECT 1")
+    assert call("migrate_check").code == 0
+
+
 def test_findings_of_one_kind_are_shortened(applied: Folder, call: Call) -> None:
     for number in range(5):
         applied.write(f"notes{number}.sql", "SELECT 1;")

@@ -805,6 +805,12 @@ def test_errors_come_before_warnings() -> None:
     assert [finding.is_error for finding in found.findings] == [True, False, False]
 
 
+def test_what_is_wrong_with_files_is_told_before_rows_without_one() -> None:
+    rows = [row("001", "a", checksum="0" * 64), row("002", "b"), row("009", "y")]
+    found = plan(["001_a.sql", "005_c.sql", "005_d.sql"], rows)
+    assert ids(found)[:3] == ["E005", "E001", "E007"]
+
+
 def test_the_plan_does_not_depend_on_the_order_of_the_rows() -> None:
     names = ["001_a.sql", "002_b.sql", "002_c.sql", "004_d.sql", "006_e.sql"]
     rows = [*applied("001_a.sql", "003_x.sql", "006_e.sql"), row("037b", "x"), row("009", "y")]

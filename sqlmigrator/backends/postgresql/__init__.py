@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -57,11 +57,11 @@ class PostgreSQLBackend:
         with self._errors():
             return set(MigrationRecorder(connections[self.alias]).applied_migrations())
 
-    def check_syntax(self, file: MigrationFile, content: Content) -> Finding | None:
+    def check_syntax(self, files: Iterable[tuple[MigrationFile, Content]]) -> list[Finding]:
         from sqlmigrator.backends.postgresql import syntax
 
         with self._errors():
-            return syntax.check_syntax(connections[self.alias], file, content)
+            return syntax.check_syntax(connections[self.alias], files)
 
     def scratch_database(
         self, config: Config, *, copy_schema: bool, apart: str | None = None
