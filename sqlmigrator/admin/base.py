@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
+COMPLETE: Final = "complete"  # the query parameter that asks the conflicts for the slower checks
 DATABASE: Final = "database"  # the query parameter that chooses one
 
 
@@ -88,9 +89,11 @@ def chosen_database(request: HttpRequest) -> str:
     return next((a for a in aliases if connections[a].vendor == "postgresql"), aliases[0])
 
 
-def with_database(url: str, database: str) -> str:
+def with_database(url: str, database: str, **parameters: str) -> str:
     """`url` for this database; the alias is left out where there is only one."""
-    return f"{url}?{urlencode({DATABASE: database})}" if len(configured_aliases()) > 1 else url
+    chosen = {DATABASE: database} if len(configured_aliases()) > 1 else {}
+    query = urlencode(chosen | parameters)
+    return f"{url}?{query}" if query else url
 
 
 def history_trouble(tables: Tables) -> Trouble | None:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from sqlmigrator import git
-from sqlmigrator.admin.base import Trouble, chosen_database, with_database
+from sqlmigrator.admin.base import COMPLETE, Trouble, chosen_database, with_database
 from sqlmigrator.admin.labels import Label, Role, moment
 from sqlmigrator.admin.reading import Reading, completed, read
 from sqlmigrator.admin.sqltext import Listing, listing
@@ -32,7 +32,6 @@ from sqlmigrator.survey import Survey, survey
 if TYPE_CHECKING:
     from sqlmigrator.admin.base import ReadOnlyAdmin
 
-_COMPLETE: Final = "complete"  # the query parameter that asks for the slower checks
 _SHOWN: Final = 20  # findings of one kind
 _SHOWN_DUPLICATES: Final = 10
 _HEAD: Final = 12  # lines
@@ -102,10 +101,9 @@ def conflicts_page(admin: ReadOnlyAdmin, request: HttpRequest) -> HttpResponse:
 
 def _plan_context(admin: ReadOnlyAdmin, request: HttpRequest, reading: Reading) -> dict[str, Any]:
     runner = MigrationRunner(reading.database)
-    plan, is_complete = completed(reading, asked=_COMPLETE in request.GET)
+    plan, is_complete = completed(reading, asked=COMPLETE in request.GET)
     way_out = _way_out(runner, plan) if duplicates(plan.folder.files) else None
     groups = tuple(_groups(admin, plan, reading.database, way_out))
-    here = with_database(request.path, reading.database)
     return {
         "groups": groups,
         "errors": len(plan.errors),
@@ -116,7 +114,7 @@ def _plan_context(admin: ReadOnlyAdmin, request: HttpRequest, reading: Reading) 
         "pending": len(plan.pending),
         "at": reading.at,
         "is_complete": is_complete,
-        "complete_url": f"{here}{'&' if '?' in here else '?'}{_COMPLETE}=1",
+        "complete_url": with_database(request.path, reading.database, **{COMPLETE: "1"}),
         "way_out": way_out,
         "renumber": _command("migrate_renumber", reading.database),
         "check": _command("migrate_check", reading.database),

@@ -11,7 +11,14 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from sqlmigrator.admin.base import Link, Trouble, chosen_database, may_see_attempts, with_database
+from sqlmigrator.admin.base import (
+    COMPLETE,
+    Link,
+    Trouble,
+    chosen_database,
+    may_see_attempts,
+    with_database,
+)
 from sqlmigrator.admin.labels import Label, Role, attempt_label
 from sqlmigrator.admin.reading import Reading, completed, read
 from sqlmigrator.admin.states import FILE_STATES
@@ -121,7 +128,7 @@ def _summary(admin: ReadOnlyAdmin, request: HttpRequest, alias: str) -> Summary:
             last = _last_attempt(admin, alias)
     except SqlMigratorError as error:
         return Summary(alias, reading.at, server, Trouble.of(error))
-    here = with_database(admin.url("conflicts"), alias)
+    complete_url = with_database(admin.url("conflicts"), alias, **{COMPLETE: "1"})
     return Summary(
         alias,
         reading.at,
@@ -133,7 +140,7 @@ def _summary(admin: ReadOnlyAdmin, request: HttpRequest, alias: str) -> Summary:
         not_shown=max(0, len(plan.pending) - _SHOWN_PENDING),
         last=last,
         chart=chart(plan.history.records),
-        complete_url="" if is_complete else f"{here}{'&' if '?' in here else '?'}complete=1",
+        complete_url="" if is_complete else complete_url,
     )
 
 
