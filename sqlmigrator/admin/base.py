@@ -123,9 +123,7 @@ class ReadOnlyAdmin(_ModelAdmin):
     list_per_page = 50
     list_max_show_all = 200
     view_on_site = False
-    preserve_filters = (
-        False  # for going back after a change; the links would carry them for nothing
-    )
+    preserve_filters = False  # they are for going back after a change
     change_list_template = "admin/sqlmigrator/change_list.html"
     page_title: str | Promise = ""
 

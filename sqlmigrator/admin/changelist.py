@@ -53,9 +53,10 @@ class AttemptList(DatabaseList):
         runner = MigrationRunner(chosen_database(request))
         attempts = [a for version in running for a in runner.attempts(version)]
         alive = {attempt.id for attempt in attempts if attempt.alive}
+        may_open = request.user.has_perm("sqlmigrator.view_schemamigration")
         for row in rows:
             row.alive = row.pk in alive
-            row.may_be_opened = request.user.has_perm("sqlmigrator.view_schemamigration")
+            row.may_be_opened = may_open
         self.result_list = rows
 
 

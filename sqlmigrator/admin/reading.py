@@ -36,7 +36,7 @@ from sqlmigrator.models import SchemaMigration
 from sqlmigrator.runner import MigrationRunner
 
 _FEW: Final = 5  # files for which the slower checks are made unasked
-_LARGE: Final = 1000  # entries of a plan that is worth keeping
+_LARGE: Final = 1000  # files of a folder whose plan is worth keeping
 _ATTRIBUTE: Final = "sqlmigrator_reading"  # of a request
 # Git and Django's own migrations also bear on a plan, and are not looked at for each page.
 _LONGEST_KEPT: Final = timedelta(seconds=60)

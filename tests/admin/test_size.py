@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db import connection
@@ -205,17 +206,29 @@ def test_the_names_of_a_large_folder_are_kept_until_one_changes(
     assert place in _listed
 
 
-def test_another_release_is_another_folder(
-    boss: Client, database: Database, folder: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small folders are kept too, and their files trusted at once."""
     monkeypatch.setattr(reading, "_LARGE", 1)
     monkeypatch.setattr(reading, "_SETTLED_NS", -1)
+
+
+@pytest.fixture
+def releases(database: Database, folder: Folder, trusting: None) -> tuple[Path, Path]:
+    """Two copies of a folder that is applied; the folder itself is not there."""
     scenes.apply_example(folder)
     older, newer = folder.path.with_name("older"), folder.path.with_name("newer")
     folder.path.rename(older)
     shutil.copytree(older, newer)
+    return older, newer
+
+
+def test_another_release_is_another_folder(
+    boss: Client, folder: Folder, releases: tuple[Path, Path]
+) -> None:
+    older, newer = releases
     (newer / "007_index_open_requests.sql").rename(newer / "007_other.sql")
-    for release in (older, newer):
+    for release in releases:
         os.utime(release, (0, 0))  # as reproducible archives are unpacked
     folder.path.symlink_to(older)
     assert states(boss)["007"] == "applied"
@@ -225,22 +238,15 @@ def test_another_release_is_another_folder(
 
 
 def test_files_of_another_release_with_the_same_times_are_other_files(
-    boss: Client, database: Database, folder: Folder, monkeypatch: pytest.MonkeyPatch
+    boss: Client, folder: Folder, releases: tuple[Path, Path]
 ) -> None:
-    monkeypatch.setattr(reading, "_LARGE", 1)
-    monkeypatch.setattr(reading, "_SETTLED_NS", -1)
-    scenes.apply_example(folder)
-    older, newer = folder.path.with_name("older"), folder.path.with_name("newer")
-    folder.path.rename(older)
-    shutil.copytree(older, newer)
-    text = (newer / "007_index_open_requests.sql").read_text()
-    (newer / "007_index_open_requests.sql").write_text(text.swapcase())
+    older, newer = releases
+    files = [release / "007_index_open_requests.sql" for release in releases]
+    files[1].write_text(files[1].read_text().swapcase())
     for _ in range(1000):  # until both get the time of one tick of the clock
-        found = set()
-        for release in (older, newer):
-            os.utime(release / "007_index_open_requests.sql", (0, 0))
-            found.add((release / "007_index_open_requests.sql").stat().st_ctime_ns)
-        if len(found) == 1:
+        for file in files:
+            os.utime(file, (0, 0))
+        if len({file.stat().st_ctime_ns for file in files}) == 1:
             break
     else:
         pytest.skip("the clock of this file system is too fine")
@@ -252,10 +258,8 @@ def test_files_of_another_release_with_the_same_times_are_other_files(
 
 
 def test_a_plan_is_not_kept_for_longer_when_the_clock_is_set_back(
-    boss: Client, folder: Folder, monkeypatch: pytest.MonkeyPatch
+    boss: Client, folder: Folder, trusting: None
 ) -> None:
-    monkeypatch.setattr(reading, "_LARGE", 1)
-    monkeypatch.setattr(reading, "_SETTLED_NS", -1)
     scenes.apply_example(folder)
     folder.write("008_needs.sql", "-- sqlmigrator: depends=shop.0042_x\nSELECT 1;\n")
     conflicts = f"{SITE}schemamigration/conflicts/"
