@@ -178,7 +178,7 @@ def _parts(runner: MigrationRunner, version: str, sources: _Sources) -> tuple[Pa
         for entry in plan.entries
         if (entry.number == number if number is not None else entry.version == version)
     ]
-    asked = [e for e in entries if e in plan.pending and e.file and e.file.statement_count]
+    asked = [e for e in entries if e in plan.pending and e.file and e.file.kept_content]
     plan = replace(plan, findings=(*plan.findings, *runner.syntax_errors(asked)))
     told = [e.record.version for e in entries if e.record]
     parts = [_part(plan, entry, data.get(entry.filename), sources) for entry in entries]

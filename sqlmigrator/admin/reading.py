@@ -21,6 +21,7 @@ from sqlmigrator.admin.labels import RowState
 from sqlmigrator.admin.states import row_states
 from sqlmigrator.conf import Config
 from sqlmigrator.core.files import (
+    KEEP_BYTES,
     Folder,
     MigrationFile,
     fingerprint,
@@ -138,11 +139,15 @@ def _is_all(folder: Folder, unchanged: Collection[str]) -> bool:
 
 
 def completed(reading: Reading, *, asked: bool = False) -> tuple[Plan, bool]:
-    """The plan with the checks that migrate_check adds, where they are few or `asked` for."""
+    """The plan with the checks that migrate_check adds, where they are few or `asked` for, and
+    whether they were made. A large file would have to be read again for them.
+    """
     plan = reading.plan
     assert plan is not None
     to_complete = len(plan.pending) + plan.count(State.CHANGED)
-    is_complete = asked or to_complete <= _FEW
+    stamps = [entry.file.stamp for entry in plan.pending if entry.file]
+    is_small = all(stamp[2] <= KEEP_BYTES for stamp in stamps if stamp)
+    is_complete = asked or (to_complete <= _FEW and is_small)
     if is_complete and to_complete:
         plan = MigrationRunner(reading.database).complete(plan)
     return plan, is_complete
@@ -204,7 +209,7 @@ def with_content(text: Text) -> MigrationFile:
         directives=content.directives,
         findings=tuple(finding._replace(version=file.version) for finding in content.findings),
         statement_count=len(content.statements),
-        kept_content=content,
+        kept_content=content if len(text.data) <= KEEP_BYTES else None,
     )
 
 

@@ -28,7 +28,7 @@ _MIGRATION_NAME: Final = re.compile(r"(\d{3,})_([a-z0-9]+(?:_[a-z0-9]+)*)\.sql",
 _REVERSE_NAME: Final = re.compile(r"(\d{3,})_([a-z0-9]+(?:_[a-z0-9]+)*)\.down\.sql", re.ASCII)
 _LONGEST_SERIAL: Final = 6  # digits; longer versions are timestamps
 # Larger files are read again when they are applied instead of being kept in memory.
-_KEEP_BYTES: Final = 1 << 20
+KEEP_BYTES: Final = 1 << 20
 # Without waiting for the other end of a pipe, and without Windows' line ends.
 _READ_FLAGS: Final = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -239,7 +239,7 @@ def _read(
         directives=content.directives,
         findings=tuple(finding._replace(version=file.version) for finding in content.findings),
         statement_count=len(content.statements),
-        kept_content=content if len(data) <= _KEEP_BYTES else None,
+        kept_content=content if len(data) <= KEEP_BYTES else None,
     )
 
 

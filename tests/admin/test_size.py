@@ -296,6 +296,19 @@ def test_two_databases_on_the_overview(
     assert len(queries) <= MOST_QUERIES
 
 
+def test_a_large_pending_file_is_opened_once(
+    boss: Client, database: Database, folder: Folder, opened: _Opened
+) -> None:
+    folder.write("001_data.sql", "SELECT 1;\n" * 200_000)
+    for page in ("overview/", "conflicts/", "001/change/"):
+        opened.clear()
+        text = boss.get(f"{SITE}schemamigration/{page}").content.decode()
+        assert opened.total() == 1, page
+        assert ("the server was not asked to parse" in text) == (page != "001/change/")
+    text = boss.get(f"{SITE}schemamigration/conflicts/?complete=1").content.decode()
+    assert "The server parsed the pending files" in text
+
+
 def test_a_large_file_is_read_in_part(boss: Client, database: Database, folder: Folder) -> None:
     folder.write("001_data.sql", "SELECT 1;\n" * 500_000)
     page = boss.get(f"{SITE}schemamigration/001/change/")
